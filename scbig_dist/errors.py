@@ -1,0 +1,22 @@
+"""The one exception that a user's mistake raises."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake the user can mend; its text is one line: what, where, what to do.
+
+    The command line prints it without a traceback and exits with code 2.
+    """
+
+
+def suggest(value: str, choices: Iterable[str]) -> str:
+    """A clause that names the nearest choice, or all choices where none is near."""
+    choices = list(choices)
+    near = difflib.get_close_matches(value, choices, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return "choices: " + ", ".join(choices)
