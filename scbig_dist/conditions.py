@@ -48,7 +48,5 @@ def parse_perturbation(label: str, separator: str = "+", control: str = CONTROL)
     if label == control:
         return CONTROL
     parts = [part.strip() for part in label.split(separator)]
-    targets = {
-        part for part in parts if part and part != control and part.lower() not in CONTROL_PARTNERS
-    }
+    targets = {part for part in parts if part and part != control and part.lower() not in CONTROL_PARTNERS}
     return "+".join(sorted(targets)) if targets else CONTROL

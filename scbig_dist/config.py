@@ -32,7 +32,9 @@ class DataConfig(Section):
     context: str | None = None
     """Column of `obs` with the cell line or type; null: one context."""
     counts_layer: str | None = None
-    """Layer that holds raw counts; null: `X`."""
+    """Layer that holds raw counts; null: `X`. `raw` reads AnnData's `.raw`."""
+    gene_names: str | None = None
+    """Column of `var` with the gene names that condition labels use; null: the index, or a symbol column where only that holds the targets."""
     total_counts: str | None = None
     """Column of `obs` with the cell's library size, where the file is already cut to a panel; null: sum over the file's genes."""
     target_sum: float = Field(default=1e4, gt=0)
@@ -229,6 +231,8 @@ class TrainConfig(Section):
     """CPU threads of a worker, and the CPUs it asks Ray for."""
     gpus: float = Field(default=0.0, ge=0)
     """GPUs of a worker; 0 trains on CPU."""
+    memory_gb: float = Field(default=0.0, ge=0)
+    """Memory in GB that a worker asks Ray for, so that no more of them share a node than fit; 0 asks for none."""
     checkpoint_every: int = Field(default=2_000, ge=1)
     """Updates between checkpoints of a stage."""
 
@@ -393,12 +397,27 @@ def _check_together(config: Config, where: str) -> None:
     flow, gcae = config.flow, config.gcae
     rules = [
         (gcae.width % gcae.n_heads == 0, f"gcae.width={gcae.width} is not a multiple of gcae.n_heads={gcae.n_heads}"),
-        (flow.condition_dim % flow.n_heads == 0, f"flow.condition_dim={flow.condition_dim} is not a multiple of flow.n_heads={flow.n_heads}"),
+        (
+            flow.condition_dim % flow.n_heads == 0,
+            f"flow.condition_dim={flow.condition_dim} is not a multiple of flow.n_heads={flow.n_heads}",
+        ),
         (flow.width % 2 == 0, f"flow.width={flow.width} is odd; time features come in pairs"),
-        (flow.accumulate % config.train.workers == 0, f"flow.accumulate={flow.accumulate} is not a multiple of train.workers={config.train.workers}"),
-        (flow.steps % flow.accumulate == 0, f"flow.steps={flow.steps} is not a multiple of flow.accumulate={flow.accumulate}"),
-        (flow.validate_every % flow.accumulate == 0, f"flow.validate_every={flow.validate_every} is not a multiple of flow.accumulate={flow.accumulate}"),
-        (flow.batch % flow.conditions_per_step == 0, f"flow.batch={flow.batch} is not a multiple of flow.conditions_per_step={flow.conditions_per_step}"),
+        (
+            flow.accumulate % config.train.workers == 0,
+            f"flow.accumulate={flow.accumulate} is not a multiple of train.workers={config.train.workers}",
+        ),
+        (
+            flow.steps % flow.accumulate == 0,
+            f"flow.steps={flow.steps} is not a multiple of flow.accumulate={flow.accumulate}",
+        ),
+        (
+            flow.validate_every % flow.accumulate == 0,
+            f"flow.validate_every={flow.validate_every} is not a multiple of flow.accumulate={flow.accumulate}",
+        ),
+        (
+            flow.batch % flow.conditions_per_step == 0,
+            f"flow.batch={flow.batch} is not a multiple of flow.conditions_per_step={flow.conditions_per_step}",
+        ),
     ]
     for holds, message in rules:
         if not holds:

@@ -1,0 +1,66 @@
+# Everything from a fresh clone: `make demo` (the main job) and `make test` (all tests).
+# Needs python3 (3.11 or later), make and git. TORCH_INDEX_URL picks a build of PyTorch (README.md).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.locked
+DEMO := runs/demo
+PRIORS := --set priors.ppi=$(DEMO)/priors/ppi.tsv --set priors.pathways=$(DEMO)/priors/pathways.gmt
+
+.PHONY: help setup demo test test-slow lint types bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo       simulate, store, train, evaluate, sweep, report: minutes on two cores"
+	@echo "make test       all tests but the slow ones"
+	@echo "make test-slow  the tests that take minutes"
+	@echo "make lint types style and types"
+	@echo "make bench      what is timed"
+	@echo "make setup      .venv with the locked versions; the others do it by themselves"
+
+setup: $(STAMP)
+
+# Done again only when the lock or the package's own metadata changes.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: $(PYTHON) is older than 3.11; name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+ifdef TORCH_INDEX_URL
+	$(BIN)/python -m pip install --index-url "$(TORCH_INDEX_URL)" "$$(grep '^torch==' requirements.lock)"
+endif
+	$(BIN)/python -m pip install --requirement requirements.lock
+	$(BIN)/python -m pip install --no-deps --editable .
+	touch $@
+
+demo: setup
+	rm -rf $(DEMO)
+	mkdir -p $(DEMO)
+	$(BIN)/scbig simulate $(DEMO)/screen.h5ad --cells 6000 --genes 600 --perturbations 20 --priors $(DEMO)/priors
+	$(BIN)/scbig store build $(DEMO)/screen.h5ad $(DEMO)/store --config configs/demo.yaml
+	$(BIN)/scbig store check $(DEMO)/store
+	$(BIN)/scbig train configs/demo.yaml --store $(DEMO)/store $(PRIORS) -o $(DEMO)/run
+	$(BIN)/scbig evaluate $(DEMO)/run
+	$(BIN)/scbig report $(DEMO)/run
+	$(BIN)/scbig sweep tune/demo.py --store $(DEMO)/store $(PRIORS) -o $(DEMO)/study
+	$(BIN)/scbig report $(DEMO)/study
+	@echo "The demo is done. Read $(DEMO)/study/report/report.html (one file, opens in any browser)."
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+bench: setup
+	@for each in benchmarks/bench_*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+
+clean:
+	rm -rf $(DEMO)

@@ -1,0 +1,78 @@
+"""`scbig train`: both stages, in this process or on Ray workers."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from scbig_dist.config import load_config, parse_set
+from scbig_dist.errors import UserError
+
+STORE = typer.Option("--store", "-s", help="The cell store to train on (instead of 'store:' in the config).")
+SET = typer.Option("--set", metavar="ADDRESS=VALUE", help="Override a setting, e.g. --set flow.lr=1e-4. Repeatable.")
+
+
+def train(
+    config: Annotated[
+        Path | None, typer.Argument(help="A YAML config, e.g. configs/cpu_small.yaml. Defaults: the paper's.")
+    ] = None,
+    store: Annotated[Path | None, STORE] = None,
+    set_: Annotated[list[str] | None, SET] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run's directory (default: a new one under runs/).")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Training processes (train.workers). More than one runs on Ray.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster, e.g. 10.0.0.1:6379 (default: this machine).")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --output from its newest checkpoint.")
+    ] = False,
+) -> None:
+    """Train scBIG: first the autoencoder, then the flow.
+
+    Learning curves go to RUN/metrics.jsonl and RUN/tensorboard. Ctrl-C is safe: --resume
+    continues, and ends with the same weights as a run that was never stopped.
+    """
+    from scbig_dist.train.context import LocalContext
+    from scbig_dist.train.experiment import settle
+    from scbig_dist.train.run import train_run
+
+    if resume and output is None:
+        raise UserError("--resume: name the run to go on with, -o RUN")
+    overrides = parse_set(set_ or [])
+    if workers is not None:
+        overrides["train.workers"] = workers
+    if store is not None:
+        overrides["store"] = str(store)
+    if resume and output is not None and config is None and (output / "config.yaml").is_file():
+        config = output / "config.yaml"
+    settings = settle(load_config(config, overrides), overrides)
+    run = output or new_directory("run")
+    console = Console(stderr=True)
+    console.print(f"run: {run}")
+    if settings.train.workers > 1 or address is not None:
+        from scbig_dist.cluster.train import train_on_ray
+
+        train_on_ray(settings, run, address, resume)
+    else:
+        train_run(settings, run, LocalContext(settings.train.gpus), resume=resume)
+    summary = json.loads((run / "run.json").read_text())
+    for note in summary["notes"]:
+        console.print(f"note: {note}")
+    console.print(
+        f"done in {summary['seconds_total']:.0f} s: {summary['n_parameters']:,} parameters, "
+        f"peak memory {summary['peak_mem_gb']:.1f} GB; next: scbig evaluate {run}"
+    )
+
+
+def new_directory(kind: str) -> Path:
+    """`runs/run-20260101-120000`, unused so far."""
+    return Path("runs") / f"{kind}-{datetime.now():%Y%m%d-%H%M%S-%f}"[: len(kind) + 26]

@@ -1,0 +1,138 @@
+"""From a study to its trials: the points that are known beforehand, all checked."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scbig_dist.cluster.study import Range, Study, Value
+from scbig_dist.config import Config, addresses, flatten, load_config, read_values, with_values
+from scbig_dist.errors import UserError, suggest
+from scbig_dist.store.reader import Store, open_store
+from scbig_dist.train.experiment import STAND_INS, settle
+
+FILES = ("store", "split.file", "priors.ppi", "priors.pathways", "priors.gene_embedding", "priors.target_embedding")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A trial that is known before the study starts."""
+
+    name: str
+    values: dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study made ready: its base config (store's settings and absolute paths in it) and its points."""
+
+    study: Study
+    base: Config
+    points: tuple[Point, ...]
+    n_trials: int
+    store_key: str
+
+    def config(self, values: Mapping[str, Any]) -> Config:
+        return with_values(self.base, _absolute(values))
+
+    def record(self) -> dict[str, Any]:
+        """What `study.yaml` keeps: everything that makes two studies the same, and a hash of it."""
+        asked = self.study.model_dump(exclude={"scales", "base", "fixed", "n_trials"})
+        base = {address: value for address, value in flatten(self.base.model_dump()).items() if address != "store"}
+        settled: dict[str, Any] = {**asked, "store_key": self.store_key, "config": base}
+        digest = hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:16]
+        return {"hash": digest, "n_trials": self.n_trials, "store": self.base.store, **settled}
+
+
+def make_plan(study: Study, path: Path, overrides: Mapping[str, Any]) -> Plan:
+    """The plan of a study read from `path`; every value it can take is checked here, before any trial."""
+    where = f"study {path}"
+    known = list(addresses())
+    for address in study.addresses:
+        if address not in known:
+            raise UserError(f"{where}: unknown axis '{address}'; {suggest(address, known)}")
+        if address == "store" or address.startswith(("data.", "qc.")):
+            raise UserError(f"{where}: axis '{address}' is settled by the store; build one store per value instead")
+        if address in overrides:
+            raise UserError(
+                f"--set {address}={overrides[address]}: an axis of {path}; change the study, or leave the setting out"
+            )
+    preset = None if study.base is None else (path.parent / study.base).resolve()
+    fixed = {**({} if preset is None else read_values(preset)), **study.fixed}
+    base = settle(load_config(None, fixed | dict(overrides)), overrides)
+    assert base.store is not None, "settle() names the store"
+    store = open_store(Path(base.store))
+    if base.split.n_val == 0 and base.split.file is None:
+        raise UserError(f"{where}: split.n_val=0 leaves nothing to choose trials by; set it to 1 or more")
+    if study.asha is not None and study.asha.grace >= base.flow.steps:
+        raise UserError(
+            f"{where}: asha.grace={study.asha.grace} is not below flow.steps={base.flow.steps}: no trial could be stopped"
+        )
+    points = _points(study)
+    n_trials = len(points) if study.n_trials is None else study.n_trials
+    if study.sampler == "grid" or not study.axes:
+        if n_trials > len(points):
+            raise UserError(
+                f"{where}: n_trials={n_trials}, but there are {len(points)} points; ask for at most that many"
+            )
+        points = points[:n_trials]
+    for values in [point.values for point in points] + _corners(study):
+        _check_values(base, store, values, where)
+    return Plan(study, base, tuple(points), n_trials, store.key)
+
+
+def _points(study: Study) -> list[Point]:
+    points = [Point(name, dict(values)) for name, values in study.points.items()]
+    if study.axes and study.sampler == "grid":
+        lists = [axis for axis in study.axes.values() if not isinstance(axis, Range)]
+        assert len(lists) == len(study.axes)
+        given = [point.values for point in points]
+        for combination in itertools.product(*lists):
+            values = dict(zip(study.axes, combination, strict=True))
+            if values not in given:
+                points.append(Point("", values))
+    return points
+
+
+def _corners(study: Study) -> list[dict[str, Value]]:
+    """Each end of a range and each listed value by itself: enough to name what is out of bounds."""
+    corners: list[dict[str, Value]] = []
+    if study.sampler != "grid":
+        for address, axis in study.axes.items():
+            ends = [axis.low, axis.high] if isinstance(axis, Range) else axis
+            corners += [{address: end} for end in ends]
+    return corners
+
+
+def _check_values(base: Config, store: Store, values: Mapping[str, Any], where: str) -> None:
+    try:
+        config = with_values(base, _absolute(values))
+    except UserError as error:
+        raise UserError(f"{where}: {str(error).removeprefix('--set: ')}") from None
+    n_genes = store.n_genes(config.panel.n_hvg)
+    asked = values.get("panel.n_hvg")
+    if asked is not None and asked > store.manifest.n_hvg:
+        raise UserError(
+            f"{where}: panel.n_hvg={asked}, but store {store.path} has {store.manifest.n_hvg} HVGs: trials would repeat each "
+            "other; build a store with more, or lower it"
+        )
+    if config.grc.n_modules > n_genes:
+        raise UserError(
+            f"{where}: grc.n_modules={config.grc.n_modules} is above the panel's {n_genes} genes "
+            f"(panel.n_hvg={config.panel.n_hvg}); lower one or raise the other"
+        )
+
+
+def _absolute(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with file names made absolute: a worker starts elsewhere."""
+    return {
+        address: str(Path(value).resolve())
+        if address in FILES and isinstance(value, str) and value not in STAND_INS
+        else value
+        for address, value in values.items()
+    }

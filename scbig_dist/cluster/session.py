@@ -1,0 +1,137 @@
+"""A connection to Ray: one that we start on this machine and end, or one that is there already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+
+from scbig_dist.errors import UserError
+
+CONNECT_SECONDS = 4.0  # with the name look-up below the five that a user waits for an address that is not there
+OBJECT_STORE_BYTES = 200_000_000  # cells are read from the store, never through Ray's
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # report() waits for a poll of the controller: 2 s by default
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # paths in a config mean what they meant where the study was started
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # RUN has our own log
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a person may want to know of the Ray in use."""
+
+    started_here: bool
+    dashboard: str | None
+
+
+@contextmanager
+def ray_session(
+    address: str | None = None, cpus: int | None = None, gpus: float | None = None, dashboard: bool = False
+) -> Iterator[Session]:
+    """Ray for the time of the block; what was started here is ended here, and only that.
+
+    `address` None starts Ray on this machine, reachable from it alone, with `cpus` CPUs
+    (default: all). Inside a process that is connected already the connection is used.
+    An address that does not answer within 5 s, or wants a token that is not there, is a UserError.
+    """
+    if ray.is_initialized():
+        yield Session(False, _dashboard_url())
+        return
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    before = os.environ.get("RAY_AUTH_MODE")
+    if address is None:
+        # On one machine nothing needs to listen beyond loopback; Ray reads this when it starts.
+        loopback = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        try:
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                num_gpus=None if gpus is None else int(gpus),
+                include_dashboard=dashboard,
+                dashboard_host="127.0.0.1",
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        finally:
+            _restore("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", loopback)
+        _protect_token()
+    else:
+        _connect(address)
+    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield Session(address is None, _dashboard_url())
+    finally:
+        ray.shutdown()
+        _restore("RAY_AUTH_MODE", before)
+
+
+def _connect(address: str) -> None:
+    if address.startswith("ray://"):
+        raise UserError(
+            f"--address {address}: Ray Client cannot train; give the head's own address, HOST:6379, or 'auto' on a node"
+        )
+    if address != "auto":
+        host, colon, port = address.rpartition(":")
+        if not colon or not port.isdigit():
+            raise UserError(
+                f"--address {address}: not an address; write HOST:PORT (the head's port is 6379), or 'auto'"
+            )
+        try:
+            with closing(socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS)):
+                pass
+        except OSError as error:
+            raise UserError(
+                f"--address {address}: no answer ({error}); is the head up ('ray status' there) and the port right?"
+            ) from None
+    if os.environ.get("RAY_AUTH_MODE") == "token" and not _token_is_there(os.environ, Path.home()):
+        raise UserError(
+            f"--address {address}: RAY_AUTH_MODE=token, but there is no token; copy the head's to ~/.ray/auth_token (mode 0600)"
+        )
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # Ray raises ConnectionError, RuntimeError or its own, by the cause
+        line = str(error).strip().splitlines()
+        raise UserError(f"--address {address}: Ray refused: {line[0] if line else type(error).__name__}") from None
+
+
+def _token_is_there(environment: Mapping[str, str], home: Path) -> bool:
+    """Whether Ray would find a token, in the places and the order in which it looks."""
+    if environment.get("RAY_AUTH_TOKEN"):
+        return True
+    path = Path(environment.get("RAY_AUTH_TOKEN_PATH") or home / ".ray" / "auth_token")
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _protect_token() -> None:
+    """Ray writes its token for all to read; who reads it can run code as this user."""
+    path = Path.home() / ".ray" / "auth_token"
+    if path.is_file() and path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+
+
+def _dashboard_url() -> str | None:
+    url = ray._private.worker.get_dashboard_url()
+    return f"http://{url}" if url else None
+
+
+def _restore(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value

@@ -1,0 +1,135 @@
+"""What a person sees of a study: its plan, a line for every trial that ends, where to look."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from scbig_dist.cluster.plan import Plan
+from scbig_dist.cluster.resources import Needs, check_placeable, n_concurrent
+from scbig_dist.cluster.search import storage_url
+from scbig_dist.cluster.study import Range
+from scbig_dist.cluster.trials import Row, best_row
+
+
+def print_plan(plan: Plan, needs: Sequence[Needs], of: Sequence[dict[str, float]] | None) -> None:
+    """The trials that would be run, on stdout; `of`: this machine, where that is where they would."""
+    study, console = plan.study, Console()
+    table = Table(title=f"{plan.n_trials} trials", title_justify="left")
+    for heading in ("trial", *(["name"] if study.points else []), *study.addresses):
+        table.add_column(heading, overflow="fold")
+    for number, point in enumerate(plan.points[: plan.n_trials]):
+        cells = [str(point.values[address]) for address in study.addresses]
+        table.add_row(f"{number:04d}", *([point.name] if study.points else []), *cells)
+    if plan.n_trials > len(plan.points):
+        rest = f"{len(plan.points):04d} … {plan.n_trials - 1:04d}"
+        cells = [_axis_text(study.axes.get(address)) for address in study.addresses]
+        table.add_row(rest, *([f"({study.sampler})"] if study.points else []), *cells)
+    console.print(table)
+    flow, auto = plan.base.flow, plan.base.autoencoder
+    console.print(
+        f"each: up to {auto.epochs} epochs of stage 1, {flow.steps:,} micro-steps of stage 2; asks for "
+        + " or ".join(str(each) for each in needs)
+    )
+    if study.asha is not None:
+        console.print(f"early stop: rungs at {study.asha.grace:,} micro-steps and every ×{study.asha.reduction} after")
+    console.print(f"chosen by {study.metric} ({study.mode}); scored on test, once, at the end: {_test_text(plan)}")
+    if of is not None:
+        check_placeable(needs, of, "a trial")
+        console.print(f"at once on this machine: {n_concurrent(needs, of)}")
+
+
+def _axis_text(axis: Any) -> str:
+    if isinstance(axis, Range):
+        return f"{axis.low:g} … {axis.high:g}" + (" (log)" if axis.log else "")
+    return ", ".join(str(value) for value in axis or ["as named"])
+
+
+def _test_text(plan: Plan) -> str:
+    if plan.study.test == "all":
+        return "every finished trial"
+    return "the best trial" + (" and every named point" if plan.study.points else "")
+
+
+class Board:
+    """One line per trial as it ends, and a status line where the terminal can show one."""
+
+    def __init__(self, plan: Plan, study_dir: Path, dashboard: str | None) -> None:
+        self._plan, self._dir, self._dashboard = plan, study_dir, dashboard
+        self._console = Console(stderr=True)
+        self._status = self._console.status("")
+        self._began, self._before, self._ended = time.time(), 0, 0
+
+    def open(self, rows: Sequence[Row], n_at_once: int) -> None:
+        self._before = self._ended = len(rows)
+        self._say(f"study: {self._dir}" + (f" ({len(rows)} of {self._plan.n_trials} trials had ended)" if rows else ""))
+        if self._dashboard:
+            self._say(f"Ray Dashboard: {self._dashboard} (its token: ray get-auth-token)")
+        self._say(f"trials: optuna-dashboard {storage_url(self._dir)} (pip install optuna-dashboard)")
+        self._say(f"curves: tensorboard --logdir {self._dir / 'trials'}")
+        self._say(f"{self._plan.n_trials} trials, {n_at_once} at a time")
+        self._status.update(f"{len(rows)}/{self._plan.n_trials} done")
+        self._status.start()
+
+    def ended(self, row: Row, rows: Sequence[Row]) -> None:
+        study = self._plan.study
+        best = best_row(rows, study)
+        self._ended += 1
+        self._say(f"[{self._ended}/{self._plan.n_trials}] {_line(row, study.addresses, study.metric)}")
+        each = (time.time() - self._began) / (self._ended - self._before)
+        left = max(self._plan.n_trials - self._ended, 0)
+        text = f"{self._ended}/{self._plan.n_trials} done, about {each * left / 60:.0f} min left"
+        if best is not None:
+            text += f", best {study.metric} {best[study.metric]:.4f} (trial {best['trial']})"
+        self._status.update(text)
+
+    def scoring(self, n: int) -> None:
+        if n:
+            self._say(f"scoring {n} trial{'s' if n > 1 else ''} on test")
+
+    def scored(self, row: Row) -> None:
+        value = row.get("test_pearson_delta")
+        text = row["reason"] if value is None else f"test_pearson_delta {value:.4f}"
+        self._say(f"{_title(row)}: {text}")
+
+    def close(self, rows: Sequence[Row]) -> None:
+        self._status.stop()
+        study, counts = self._plan.study, Counter(row["status"] for row in rows)
+        best = best_row(rows, study)
+        text = ", ".join(f"{n} {status}" for status, n in counts.items()) or "no trial ended"
+        if best is not None:
+            text += f"; best: {_line(best, study.addresses, study.metric)}"
+        self._say(text)
+        if len(rows) < self._plan.n_trials:
+            self._say(f"{self._plan.n_trials - len(rows)} trials to go: the same command with --resume continues")
+        else:
+            self._say(f"table: {self._dir / 'trials.parquet'}; next: scbig report {self._dir}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    return f"trial {row['trial']}" + (f" ({row['name']})" if row["name"] else "")
+
+
+def _line(row: Mapping[str, Any], addresses: Sequence[str], metric: str) -> str:
+    parts = [_title(row)]
+    parts += [f"{address}={_text(row.get(address))}" for address in addresses]
+    parts.append(row["status"] if row["status"] != "finished" else "")
+    if row.get(metric) is not None:
+        parts.append(f"{metric}={row[metric]:.4f}")
+    if row["seconds_total"] is not None:
+        parts.append(f"{row['seconds_total']:.0f} s")
+    parts.append(row["error"] or row["reason"])
+    return "  ".join(part for part in parts if part)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,195 @@
+"""One training on Ray Train: the same loop as in one process, on workers that average gradients."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+import torch.distributed as dist
+from ray.exceptions import RayError
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from scbig_dist.cluster.resources import check_placeable, needs_of, nodes
+from scbig_dist.cluster.session import ray_session
+from scbig_dist.cluster.trials import STOP_FILE
+from scbig_dist.config import Config, dump_config
+from scbig_dist.errors import UserError
+from scbig_dist.train.context import StopTraining
+
+RESTARTS = 2  # of a training that lost a worker; a mistake of the user's is not tried again
+
+
+class RayWorkerContext:
+    """A WorkerContext inside a Ray Train worker."""
+
+    def __init__(self, run: Path) -> None:
+        context = ray.train.get_context()
+        self.rank = context.get_world_rank()
+        self.world_size = context.get_world_size()
+        self.device: torch.device = get_device()
+        self._run = run
+
+    def wrap(self, module: nn.Module, find_unused: bool = False) -> nn.Module:
+        if self.world_size == 1 or not any(parameter.requires_grad for parameter in module.parameters()):
+            return module
+        devices = [self.device] if self.device.type == "cuda" else None
+        # Buffers are constants of the model; sending them before every forward is work for nothing.
+        return DistributedDataParallel(
+            module, device_ids=devices, find_unused_parameters=find_unused, broadcast_buffers=False
+        )
+
+    def sum(self, value: Tensor) -> Tensor:
+        total = value.detach().clone()
+        if self.world_size > 1:
+            dist.all_reduce(total)
+        return total
+
+    def barrier(self) -> None:
+        if self.world_size > 1:
+            dist.barrier()
+
+    def report(self, record: dict[str, float], checkpoint: Path | None) -> None:
+        """Metrics for Ray's views. Ray drops them without a checkpoint, so a pointer to RUN goes along."""
+        if self.rank == 0:
+            with tempfile.TemporaryDirectory() as folder:
+                pointer = {"run": str(self._run), "checkpoint": None if checkpoint is None else str(checkpoint)}
+                Path(folder, "pointer.json").write_text(json.dumps(pointer))
+                ray.train.report(dict(record), checkpoint=Checkpoint.from_directory(folder))
+        else:
+            ray.train.report(dict(record))
+        stop = torch.tensor(float(self.rank == 0 and (self._run / STOP_FILE).exists()), device=self.device)
+        if self.sum(stop).item() > 0:  # one rank looks, so that all stop at the same step
+            raise StopTraining(f"stopped by the scheduler ({self._run / STOP_FILE})")
+
+
+def train_on_ray(
+    config: Config,
+    run: Path,
+    address: str | None = None,
+    resume: bool = False,
+    artifact_root: Path | None = None,
+    progress: bool = True,
+) -> None:
+    """`train_run` on `train.workers` Ray workers, on this machine or the cluster at `address`.
+
+    A worker's UserError comes out as it went in. A lost worker is replaced and the run goes on
+    from its newest checkpoint, up to RESTARTS times.
+    """
+    needs = needs_of(config)
+    with ray_session(address, gpus=None):
+        check_placeable([needs], nodes(), "the run")
+        run = run.resolve()
+        # Ray keeps a pointer to RUN per report, wanted while it trains; RUN itself is claimed by the training.
+        storage = run.parent / f".{run.name}-ray"
+        try:
+            fit(config, run, resume=resume, storage=storage, artifact_root=artifact_root, progress=progress)
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)
+
+
+def fit(
+    config: Config,
+    run: Path,
+    *,
+    resume: bool,
+    storage: Path,
+    artifact_root: Path | None = None,
+    progress: bool = False,
+    callbacks: Sequence[Any] = (),
+) -> None:
+    """One TorchTrainer, begun again where a worker was lost."""
+    text = dump_config(config)
+    name = "train-" + hashlib.sha256(text.encode()).hexdigest()[:12]
+    needs = needs_of(config)
+    for attempt in range(RESTARTS + 1):
+        trainer = TorchTrainer(
+            _worker,
+            train_loop_config={
+                "config": config.model_dump_json(),
+                "run": str(run),
+                "resume": resume or attempt > 0,
+                "artifact_root": None if artifact_root is None else str(artifact_root),
+                "progress": progress,
+            },
+            torch_config=TorchConfig(backend="nccl" if needs.gpus else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=needs.workers, use_gpu=needs.gpus > 0, resources_per_worker=needs.bundle()
+            ),
+            run_config=RunConfig(
+                # A name that Ray has seen continues its run; each of ours is new, and goes on from our checkpoints.
+                name=f"{name}-{attempt}",
+                storage_path=str(storage),
+                failure_config=FailureConfig(max_failures=0),
+                checkpoint_config=CheckpointConfig(num_to_keep=1),
+                callbacks=list(callbacks),
+            ),
+        )
+        try:
+            _fit_in_thread(trainer)
+            return
+        except ray.train.WorkerGroupError as error:
+            causes = [_cause(failure) for failure in error.worker_failures.values()]
+            for cause in causes:
+                if isinstance(cause, UserError):
+                    raise UserError(str(cause)) from None
+            if attempt == RESTARTS or not any(_is_loss(cause) for cause in causes):
+                raise
+
+
+def _worker(task: dict[str, Any]) -> None:
+    """What every worker does."""
+    from scbig_dist.train.run import train_run
+
+    config, run = Config.model_validate_json(task["config"]), Path(task["run"])
+    torch.set_num_threads(config.train.threads)
+    root = None if task["artifact_root"] is None else Path(task["artifact_root"])
+    context = RayWorkerContext(run)
+    try:
+        train_run(config, run, context, resume=task["resume"], artifact_root=root, progress=task["progress"])
+    except StopTraining:
+        return  # its reason lies in STOP_FILE
+
+
+def _cause(failure: BaseException) -> BaseException:
+    """The exception as the worker raised it, beneath Ray's wrapping."""
+    return getattr(failure, "_base_exc", failure)
+
+
+def _is_loss(cause: BaseException) -> bool:
+    """Whether a process or a node went away, or a neighbour noticed that one did."""
+    text = str(cause)
+    neighbour = isinstance(cause, RuntimeError) and any(
+        word in text for word in ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+    )
+    return isinstance(cause, RayError | WorkerHealthCheckFailedError | dist.DistError) or neighbour
+
+
+def _fit_in_thread(trainer: TorchTrainer) -> None:
+    """`fit` outside the main thread, where it would replace the handler of Ctrl-C."""
+    outcome: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)
+    if outcome:
+        raise outcome[0]

@@ -1,0 +1,104 @@
+"""One trial of a study, inside a Ray Tune function: train, score on validation, leave a row."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from scbig_dist.cluster.resources import needs_of
+from scbig_dist.cluster.train import fit
+from scbig_dist.cluster.trials import ERROR_FILE, ROW_FILE, STOP_FILE, make_row, read_json, trial_dir, write_row
+from scbig_dist.config import Config
+from scbig_dist.errors import UserError
+from scbig_dist.evaluate import evaluate_run
+from scbig_dist.train.context import LocalContext, StopTraining
+from scbig_dist.train.run import train_run
+
+
+class TuneContext(LocalContext):
+    """A one-worker trial: reports go to Tune, whose searcher may have asked this trial to stop."""
+
+    def __init__(self, run: Path, gpus: float) -> None:
+        super().__init__(gpus)
+        self._run = run
+
+    def report(self, record: dict[str, float], checkpoint: Path | None) -> None:
+        tune.report(dict(record))  # returns once the searcher has seen it
+        if (self._run / STOP_FILE).exists():
+            raise StopTraining(f"stopped by the scheduler ({self._run / STOP_FILE})")
+
+
+def run_trial(task: dict[str, Any]) -> None:
+    """Tune's function. `task`: study (directory), trial (its name), name, values, config (JSON).
+
+    Ends without an exception whatever happens to the training: the row says it. Only the
+    death of the process reaches Tune, which then calls this again, and the run goes on.
+    """
+    study_dir = Path(task["study"])
+    run = trial_dir(study_dir, task["trial"])
+    if (run / ROW_FILE).exists():
+        return
+    began = time.time()
+    name, values = task["name"], task["values"]
+    try:
+        if task["config"] is None:
+            raise UserError(task["error"])
+        config = Config.model_validate_json(task["config"])
+        stopped = _train(config, run, study_dir)
+        status, reason, scores = "finished", "", {}
+        if stopped:
+            status, reason = "stopped", stopped
+        else:
+            scores = {f"val_{metric}": value for metric, value in _validate(config, run).items()}
+        row = make_row(run, name, values, status, reason) | scores
+    except Exception as error:  # whatever it is, it is this trial's end and the study's next row
+        run.mkdir(parents=True, exist_ok=True)
+        (run / ERROR_FILE).write_text(traceback.format_exc())
+        lines = str(error).strip().splitlines() or ["no message"]
+        row = make_row(run, name, values, "failed", f"see {ERROR_FILE}", f"{type(error).__name__}: {lines[0]}")
+    # Stages count their time over interruptions, this process does not.
+    stages = (row["seconds_autoencoder"] or 0.0) * (
+        not read_json(run / "run.json").get("autoencoder_reused", False)
+    ) + (row["seconds_flow"] or 0.0)
+    row["seconds_total"] = max(time.time() - began, stages)
+    write_row(study_dir, row)
+
+
+def _train(config: Config, run: Path, study_dir: Path) -> str:
+    """Train to the end; a reason where the scheduler stopped it."""
+    shared, began = study_dir / "artifacts", (run / "config.yaml").exists()
+    try:
+        if not (run / STOP_FILE).exists():
+            if needs_of(config).workers == 1:
+                context = TuneContext(run, config.train.gpus)
+                train_run(config, run, context, resume=began, artifact_root=shared, progress=False)
+            else:
+                storage = study_dir / "ray"
+                fit(config, run, resume=began, storage=storage, artifact_root=shared, callbacks=[TuneReportCallback()])
+    except StopTraining:
+        assert (run / STOP_FILE).exists()
+    stop = read_json(run / STOP_FILE)
+    return stop.get("reason", "") if not (run / "run.json").exists() else ""
+
+
+def _validate(config: Config, run: Path) -> dict[str, float | None]:
+    if needs_of(config).workers == 1:
+        return evaluate_run(run, part="val", progress=False)["scBIG"]
+    return ray.get(score_task(config).remote(str(run), "val"))
+
+
+def score_task(config: Config) -> Any:
+    """A Ray task that scores a run where one of its workers would fit: (run, part) -> scores of scBIG."""
+    bundle = needs_of(config).bundle()
+    task = ray.remote(_score)
+    return task.options(num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0), memory=bundle.get("memory", 0))
+
+
+def _score(run: str, part: str) -> dict[str, float | None]:
+    return evaluate_run(Path(run), part=part, progress=False)["scBIG"]  # type: ignore[arg-type]

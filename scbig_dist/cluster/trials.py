@@ -1,0 +1,120 @@
+"""What is known of each trial: a small file that the trial writes itself, and the table of them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scbig_dist.artifacts import write_text
+from scbig_dist.cluster.study import Study
+
+ROW_FILE = "trial.json"  # in RUN, once the trial has ended
+STOP_FILE = "stop.json"  # in RUN: a scheduler's decision, which outlives every process
+ERROR_FILE = "error.txt"  # in RUN: the traceback of a failed trial
+COSTS = (
+    "step_ms",
+    "cells_per_s",
+    "peak_mem_gb",
+    "n_parameters",
+    "seconds_autoencoder",
+    "seconds_flow",
+    "seconds_total",
+)
+
+Row = dict[str, Any]
+
+
+def trial_dir(study_dir: Path, trial: str) -> Path:
+    return study_dir / "trials" / trial
+
+
+def make_row(run: Path, name: str, values: Mapping[str, Any], status: str, reason: str = "", error: str = "") -> Row:
+    """The row of a trial that has ended, with whatever its run left on disk."""
+    summary = read_json(run / "run.json")
+    stages = _last_records(run / "metrics.jsonl")
+    flow = stages.get("flow", {})
+    row: Row = {"trial": run.name, "name": name, "status": status, "reason": reason, **values}
+    row |= {metric: value for metric, value in flow.items() if metric.startswith("val_")}
+    for cost in COSTS:
+        row[cost] = summary.get(cost, flow.get(cost))
+    for stage in ("autoencoder", "flow"):
+        if row[f"seconds_{stage}"] is None:
+            row[f"seconds_{stage}"] = stages.get(stage, {}).get("seconds")
+    return row | {"budget": flow.get("micro_step", 0), "error": error}
+
+
+def write_row(study_dir: Path, row: Row) -> None:
+    run = trial_dir(study_dir, row["trial"])
+    run.mkdir(parents=True, exist_ok=True)
+    write_text(run / ROW_FILE, json.dumps(row, indent=1))
+
+
+def read_row(study_dir: Path, trial: str) -> Row | None:
+    """The row of a trial, or None while it has not ended."""
+    return read_json(trial_dir(study_dir, trial) / ROW_FILE) or None
+
+
+def read_rows(study_dir: Path) -> list[Row]:
+    """Rows of all trials that have ended, in the order of their names."""
+    files = sorted((study_dir / "trials").glob(f"*/{ROW_FILE}"))
+    return [row for file in files if (row := read_json(file))]
+
+
+def write_table(study_dir: Path, study: Study) -> list[Row]:
+    """Make `trials.parquet` anew from the rows; a reader never sees half of it."""
+    rows = read_rows(study_dir)
+    scores = sorted({key for row in rows for key in row if key.startswith(("val_", "test_"))})
+    first = ["trial", "name", "status", "reason", *study.addresses]
+    table = pd.DataFrame(rows, columns=[*first, *scores, *COSTS, "budget", "error"])
+    for column in (*scores, *COSTS):
+        table[column] = pd.to_numeric(table[column])
+    for column in study.addresses:
+        if len({type(value) for value in table[column].dropna()}) > 1 and not pd.api.types.is_numeric_dtype(
+            table[column]
+        ):
+            table[column] = table[column].astype(str)  # a column of a Parquet file has one type
+    beside = study_dir / f".trials-{uuid.uuid4().hex[:8]}.parquet"
+    table.to_parquet(beside, index=False)
+    os.replace(beside, study_dir / "trials.parquet")
+    return rows
+
+
+def best_row(rows: Sequence[Row], study: Study) -> Row | None:
+    """The best finished trial by the study's metric; trials stopped early spent less and do not compete."""
+    able = [row for row in rows if row["status"] == "finished" and row.get(study.metric) is not None]
+    sign = 1 if study.mode == "max" else -1
+    return max(able, key=lambda row: sign * row[study.metric], default=None)
+
+
+def rows_for_test(rows: Sequence[Row], study: Study) -> list[Row]:
+    """Trials that are scored on test: named beforehand, or chosen by validation (or all, where the study says so)."""
+    best = best_row(rows, study)
+    return [
+        row
+        for row in rows
+        if row["status"] == "finished"
+        and (study.test == "all" or row["name"] or (best and row["trial"] == best["trial"]))
+    ]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or nothing where the file is not there (they are renamed into place: never half)."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _last_records(path: Path) -> dict[str, dict[str, Any]]:
+    """{stage: the last value of every field} of a `metrics.jsonl`."""
+    last: dict[str, dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # the process died while it wrote this line
+        last.setdefault(record["stage"], {}).update(record)
+    return last

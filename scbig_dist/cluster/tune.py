@@ -1,0 +1,194 @@
+"""A study run by Ray Tune: trials side by side, each a run of its own, one table at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import yaml
+from ray import tune
+from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+
+from scbig_dist.artifacts import write_text
+from scbig_dist.cluster.plan import Plan, make_plan
+from scbig_dist.cluster.resources import (
+    Needs,
+    check_placeable,
+    local_node,
+    n_concurrent,
+    needs_of,
+    nodes,
+    trial_bundle,
+)
+from scbig_dist.cluster.search import StudySearch, open_optuna
+from scbig_dist.cluster.session import ray_session
+from scbig_dist.cluster.show import Board, print_plan
+from scbig_dist.cluster.study import Range, read_study
+from scbig_dist.cluster.trial import run_trial, score_task
+from scbig_dist.cluster.trials import Row, make_row, rows_for_test, trial_dir, write_row, write_table
+from scbig_dist.config import Config, flatten
+from scbig_dist.errors import UserError
+
+DEATHS = 2  # of a trial's process that are made good before the trial counts as failed
+UNLIKE = ("hash", "n_trials", "store")  # fields of study.yaml that may change between sittings
+
+
+def run_sweep(
+    study_path: Path,
+    out: Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    resume: bool = False,
+    dry_run: bool = False,
+    address: str | None = None,
+    n_trials: int | None = None,
+    scale: str | None = None,
+) -> None:
+    """Run a study to its end in `out`; `dry_run` prints what would be run and touches nothing.
+
+    Everything that can be known to be wrong is a UserError before the first trial. Ctrl-C
+    leaves a study that `resume` continues: trials that ended are kept, those that had begun
+    go on from their checkpoints, and successive halving remembers its rungs.
+    """
+    study = read_study(study_path, scale, n_trials)
+    plan = make_plan(study, study_path, overrides or {})
+    out = out.resolve()
+    needs = _needs(plan)
+    if dry_run:
+        print_plan(plan, needs, None if address else [local_node()])
+        return
+    _check_out(out, plan, resume)
+    if address is None:
+        check_placeable(needs, [local_node()], "a trial")  # known before Ray starts, which takes seconds
+    with ray_session(address, dashboard=True) as session:
+        check_placeable(needs, nodes(), "a trial")
+        _claim(out, plan)
+        board = Board(plan, out, session.dashboard)
+        rows = write_table(out, study)
+        board.open(rows, n_concurrent(needs, nodes()))
+        try:
+            _run_trials(plan, out, needs, board)
+            _score_on_test(plan, out, board)
+        finally:
+            board.close(write_table(out, study))
+            shutil.rmtree(out / "ray", ignore_errors=True)  # Tune's own notes, of no use to a study that goes on
+
+
+def _needs(plan: Plan) -> list[Needs]:
+    """What the trials ask for, each kind once: train.workers and the like may be axes."""
+    configs = [plan.config(point.values) for point in plan.points]
+    if plan.study.sampler != "grid":
+        for address, axis in plan.study.axes.items():
+            ends = [axis.low, axis.high] if isinstance(axis, Range) else axis
+            configs += [plan.config({address: end}) for end in ends if address.startswith("train.")]
+        configs.append(plan.base)
+    return list(dict.fromkeys(needs_of(config) for config in configs))
+
+
+def _check_out(out: Path, plan: Plan, resume: bool) -> None:
+    """Refuse a directory that holds something else, or a study that is not this one."""
+    kept = out / "study.yaml"
+    if not kept.is_file():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"{out}: exists and is not a study; name another directory with -o")
+        return
+    if not resume:
+        raise UserError(
+            f"{out}: already holds a study; add --resume to go on with it, or name another directory with -o"
+        )
+    before, now = _flat(yaml.safe_load(kept.read_text())), _flat(plan.record())
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key.split(".")[0] not in UNLIKE]
+    if changed:
+        shown = "; ".join(f"{key}: {before.get(key)!r} → {now.get(key)!r}" for key in changed[:4])
+        more = f"; and {len(changed) - 4} more" if len(changed) > 4 else ""
+        raise UserError(
+            f"{out}: the study has changed since it began ({shown}{more}); undo that, or begin another with -o"
+        )
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix("config."): value for key, value in flatten(record).items()}
+
+
+def _claim(out: Path, plan: Plan) -> None:
+    (out / "trials").mkdir(parents=True, exist_ok=True)
+    (out / "artifacts").mkdir(exist_ok=True)
+    write_text(out / "study.yaml", yaml.safe_dump(plan.record(), sort_keys=False, allow_unicode=True))
+
+
+class _Deaths(Callback):
+    """Writes the row of a trial that could not do so itself."""
+
+    def __init__(self, study_dir: Path, search: StudySearch) -> None:
+        self._dir, self._search = study_dir, search
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # as the searcher
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        task = trial.config
+        error = trial.get_ray_actor_error() if hasattr(trial, "get_ray_actor_error") else None
+        text = str(error or trial.get_error() or "the process died").strip().splitlines()[0]
+        run = trial_dir(self._dir, task["trial"])
+        run.mkdir(parents=True, exist_ok=True)
+        row = make_row(run, task["name"], task["values"], "failed", f"its process died {DEATHS + 1} times", text)
+        write_row(self._dir, row)
+        self._search.end(trial.trial_id, row)
+
+
+def _run_trials(plan: Plan, out: Path, needs: Sequence[Needs], board: Board) -> None:
+    def ended(row: Row) -> None:
+        board.ended(row, write_table(out, plan.study))
+
+    optuna_study = open_optuna(plan, out)
+    search = StudySearch(plan, out, optuna_study, ended)
+    if search.n_left == 0:
+        return
+
+    def resources(task: Mapping[str, Any]) -> PlacementGroupFactory:
+        config = plan.base if task.get("config") is None else Config.model_validate_json(task["config"])
+        return PlacementGroupFactory([trial_bundle(config)])
+
+    tuner = Tuner(
+        tune.with_resources(run_trial, resources),
+        tune_config=TuneConfig(
+            search_alg=search,
+            num_samples=search.n_left,
+            max_concurrent_trials=n_concurrent(needs, nodes()),
+            trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
+        ),
+        run_config=RunConfig(
+            name=f"tune-{os.getpid()}",
+            storage_path=str(out / "ray"),
+            verbose=0,
+            failure_config=FailureConfig(max_failures=DEATHS),
+            callbacks=[_Deaths(out, search)],
+        ),
+    )
+    tuner.fit()
+
+
+def _score_on_test(plan: Plan, out: Path, board: Board) -> None:
+    """Score on test what is to be scored and has not been: each trial once, after the choice."""
+    waiting: dict[ray.ObjectRef, Row] = {}
+    for row in rows_for_test(write_table(out, plan.study), plan.study):
+        if not any(key.startswith("test_") for key in row):
+            task = score_task(plan.config({address: row[address] for address in plan.study.addresses}))
+            waiting[task.remote(str(trial_dir(out, row["trial"])), "test")] = row
+    board.scoring(len(waiting))
+    while waiting:
+        [done], _ = ray.wait(list(waiting), num_returns=1)
+        row = waiting.pop(done)
+        try:
+            scores = {f"test_{metric}": value for metric, value in ray.get(done).items()}
+        except Exception as error:  # a trial that cannot be scored keeps its validation scores
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            row = row | {"reason": f"test could not be scored: {lines[-1]}"}
+        else:
+            row = row | scores
+        write_row(out, row)
+        board.scored(row)

@@ -1,0 +1,97 @@
+"""What predictions are measured against that no prediction enters: cells at hand, PCs, control cells."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scbig_dist.conditions import Condition
+from scbig_dist.metrics.de import sort_control
+from scbig_dist.models.means import BLOCK
+from scbig_dist.nn.pca import PrincipalComponents, fit_pca
+from scbig_dist.screen.splits import Split
+from scbig_dist.store.reader import Store
+
+Array = NDArray[np.float64]
+
+N_COMPONENTS = 50
+MAX_PCA_CELLS = 20_000  # more cells move the components less than their sampling error
+MAX_CONTROL_CELLS = 2_000  # for differential expression and for the cells of baselines
+MAX_CONDITION_CELLS = 2_000  # for differential expression
+
+
+@dataclass(frozen=True)
+class ControlPool:
+    """A seeded draw of one context's control cells: in PCs, and sorted per gene for rank sums."""
+
+    cloud: Array
+    sorted: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A store's panel, the principal components of the training cells, and the control cells."""
+
+    store: Store
+    n_genes: int
+    n_cells: int
+    seed: int
+    pca: PrincipalComponents
+    n_pca_cells: int
+    pools: dict[str, ControlPool]
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        return generator(self.seed, purpose)
+
+    def project(self, cells: NDArray[Any]) -> Array:
+        """(cell, gene) expression as (cell, component), float64."""
+        return np.asarray((cells - self.pca.mean) @ self.pca.components.T, dtype=np.float64)
+
+    def draw(self, cells: NDArray[np.int64], n: int, purpose: str) -> NDArray[np.int64]:
+        """At most n of the cells, ascending."""
+        return draw(cells, n, self.rng(purpose))
+
+    def cloud(self, cells: NDArray[np.int64]) -> Array:
+        """The store's cells in PCs."""
+        return self.project(self.store.dense(cells, self.n_genes))
+
+    def control_cloud(self, condition: Condition) -> Array:
+        """`n_cells` control cells of the condition's context (fewer where there are fewer), its own draw."""
+        cloud = self.pools[condition.context].cloud
+        rows = self.draw(np.arange(len(cloud)), self.n_cells, f"controls {condition.name}")
+        return cloud[rows]
+
+
+def generator(seed: int, purpose: str) -> np.random.Generator:
+    """A generator for one purpose: draws for one condition do not depend on the others."""
+    return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
+
+
+def draw(cells: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """At most n of the cells without replacement, ascending."""
+    return cells if len(cells) <= n else np.sort(rng.choice(cells, n, replace=False))
+
+
+def lay_ground(store: Store, split: Split, contexts: Sequence[str], n_genes: int, n_cells: int, seed: int) -> Ground:
+    """PCs of the training cells (all controls and the training conditions), controls of the contexts."""
+    controls = [condition for condition in store.conditions if condition.is_control]
+    cells = np.sort(np.concatenate([store.cells(condition) for condition in (*controls, *split.train)]))
+    cells = draw(cells, MAX_PCA_CELLS, generator(seed, "pca cells"))
+
+    def blocks():
+        for start in range(0, len(cells), BLOCK):
+            yield store.dense(cells[start : start + BLOCK], n_genes)
+
+    n_components = min(N_COMPONENTS, n_genes, len(cells) - 1)
+    pca = fit_pca(blocks, n_genes, n_components, generator(seed, "pca"))
+    ground = Ground(store, n_genes, n_cells, seed, pca, len(cells), {})
+    for context in sorted(set(contexts)):
+        rows = ground.draw(store.cells(store.control(context)), MAX_CONTROL_CELLS, f"pool {context}")
+        dense = store.dense(rows, n_genes)
+        ground.pools[context] = ControlPool(ground.project(dense), sort_control(dense))
+    return ground

@@ -1,0 +1,48 @@
+"""Predicted cells as an AnnData file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from importlib.metadata import version
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from scbig_dist.conditions import Condition
+from scbig_dist.config import Config, dump_config
+
+
+def write_prediction(
+    path: Path, cells: NDArray[np.float32], genes: list[str], condition: Condition, config: Config, run: Path, seed: int
+) -> None:
+    """Write (cell, gene) predictions as log-normalised expression, clamped at 0; an older file is replaced in one step.
+
+    `obs` holds `condition` and `context` (and `dose`, where the condition has one), `uns["scbig"]` the provenance.
+    """
+    obs = pd.DataFrame(
+        {"condition": condition.perturbation, "context": condition.context},
+        index=[f"predicted_{row}" for row in range(len(cells))],
+    )
+    if condition.dose is not None:
+        obs["dose"] = condition.dose
+    data = ad.AnnData(X=np.maximum(cells, 0.0), obs=obs, var=pd.DataFrame(index=genes))
+    data.uns["scbig"] = {
+        "source": "predicted by scBIG",
+        "version": version("scbig-dist"),
+        "run": str(run),
+        "config_sha256": hashlib.sha256(dump_config(config).encode()).hexdigest(),
+        "seed": seed,
+        "expression": f"log1p, library size {config.data.target_sum:g}",
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        data.write_h5ad(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,61 @@
+"""Names and directions of the metrics, and their average over conditions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+HIGHER_IS_BETTER: dict[str, bool] = {
+    "pearson_delta": True,
+    "pearson_delta_de": True,
+    "acc": True,
+    "acc_de": True,
+    "des": True,
+    "pds": True,
+    "l2": False,
+    "mse": False,
+    "mae": False,
+    "discr_cos": True,
+    "e_dist": False,
+    "wasserstein": False,
+    "wasserstein_exact": False,
+}
+"""Every metric in the order of the tables."""
+METRICS = tuple(HIGHER_IS_BETTER)
+DISTRIBUTION_METRICS = ("e_dist", "wasserstein", "wasserstein_exact")
+PROFILE_METRICS = tuple(name for name in METRICS if name not in DISTRIBUTION_METRICS)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Macro mean of one metric, and how many of the conditions had no value."""
+
+    mean: float | None
+    n: int
+    n_undefined: int
+
+
+def summarise(values: Array) -> Summary:
+    """The mean over the conditions where the metric is defined; None where it is nowhere."""
+    defined = values[~np.isnan(values)]
+    return Summary(float(defined.mean()) if len(defined) else None, len(values), len(values) - len(defined))
+
+
+def summarise_all(table: Mapping[str, Array]) -> dict[str, Summary]:
+    """`summarise` for every metric of {metric: (condition,)}."""
+    return {name: summarise(values) for name, values in table.items()}
+
+
+def best(values: Mapping[str, float | None], metric: str) -> set[str]:
+    """The methods of {method: value} whose value is the best of all defined ones."""
+    known = {method: value for method, value in values.items() if value is not None and not math.isnan(value)}
+    if not known:
+        return set()
+    goal = (max if HIGHER_IS_BETTER[metric] else min)(known.values())
+    return {method for method, value in known.items() if value == goal}

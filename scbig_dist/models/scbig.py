@@ -1,0 +1,156 @@
+"""scBIG: an autoencoder over gene modules and a conditional flow between its latents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from scbig_dist import losses
+from scbig_dist.config import Config
+from scbig_dist.flow.coupling import couple
+from scbig_dist.flow.path import sample_path
+from scbig_dist.flow.solver import solve
+from scbig_dist.models.protocol import AlignBatch, CellBatch, ConditionInput, FlowBatch, StageLoss
+from scbig_dist.nn.condition import ConditionEncoder
+from scbig_dist.nn.gcae import Autoencoder
+from scbig_dist.nn.pca import PCAAutoencoder, PrincipalComponents
+from scbig_dist.nn.velocity import VelocityField
+
+VALIDATION_STEPS = 8  # midpoint steps of a fast solve
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """What a model is built on: everything that is fixed before the first step."""
+
+    module_of_gene: Int[Tensor, " gene"]
+    gene_mean: Float[Tensor, " gene"]
+    gene_embedding: Float[Tensor, "gene e"] | None
+    components: Float[Tensor, "component gene"] | None
+    target_vectors: Float[Tensor, "target e"] | None
+    target_known: Bool[Tensor, " target"]
+    pathways: Float[Tensor, "pathway gene"] | None
+    n_contexts: int
+    with_dose: bool
+
+
+class ScBIG(nn.Module):
+    """The protocol's model: stages `autoencoder` and `flow`."""
+
+    stages: tuple[str, ...] = ("autoencoder", "flow")
+    latent_scale: Tensor
+    membership: Tensor
+    pathways: Tensor | None
+
+    def __init__(self, inputs: ModelInputs, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.autoencoder: Any = _autoencoder(inputs, config)
+        flow = config.flow
+        if inputs.target_vectors is None:  # nothing is known of any target: learned vectors alone
+            flow = flow.model_copy(update={"target_embedding": "learned"})
+        self.condition = ConditionEncoder(
+            inputs.target_vectors, inputs.target_known, flow, inputs.n_contexts, inputs.with_dose
+        )
+        self.velocity = VelocityField(config.gcae.latent_dim, config.flow)
+        n_modules = int(inputs.module_of_gene.max()) + 1
+        membership = torch.zeros(n_modules, len(inputs.module_of_gene))
+        membership[inputs.module_of_gene, torch.arange(len(inputs.module_of_gene))] = 1.0
+        # Fixed once the inputs are: kept out of the weights on disk.
+        self.register_buffer("membership", membership, persistent=False)
+        self.register_buffer("pathways", inputs.pathways, persistent=False)
+        self.register_buffer("latent_scale", torch.ones(()))
+
+    def stage_modules(self, stage: str) -> list[nn.Module]:
+        if stage == "autoencoder":
+            return [self.autoencoder]
+        flow: list[nn.Module] = [self.condition, self.velocity]
+        return [*flow, self.autoencoder] if self.config.flow.train_autoencoder else flow
+
+    def encode(self, x: Float[Tensor, "cell gene"]) -> Float[Tensor, "cell latent"]:
+        return self.autoencoder.encode(x) / self.latent_scale
+
+    def decode(self, z: Float[Tensor, "cell latent"]) -> Float[Tensor, "cell gene"]:
+        return self.autoencoder.decode(z * self.latent_scale)
+
+    def loss(self, stage: str, batch: CellBatch | FlowBatch) -> StageLoss:
+        if isinstance(batch, CellBatch):
+            residual = self.autoencoder(batch.x) - batch.x
+            return StageLoss(residual.square().sum() / (batch.n_mean * batch.x.shape[1]))
+        return self._flow_loss(batch)
+
+    def _flow_loss(self, batch: FlowBatch) -> StageLoss:
+        flow = self.config.flow
+        x0, x1 = (self.encode(batch.x0), self.encode(batch.x1)) if flow.train_autoencoder else (batch.x0, batch.x1)
+        n_groups = len(batch.keep)
+        size = len(x0) // n_groups
+        rows0, rows1 = [], []
+        with torch.no_grad():
+            for group in range(n_groups):
+                of = slice(group * size, (group + 1) * size)
+                pairs = couple(x0[of], x1[of], batch.uniforms[of], flow.coupling, flow.coupling_epsilon)
+                rows0.append(pairs.i0 + group * size)
+                rows1.append(pairs.i1 + group * size)
+        sample = sample_path(x0[torch.cat(rows0)], x1[torch.cat(rows1)], batch.t, batch.noise, flow.sigma)
+        c = batch.conditions
+        condition = self.condition(c.targets, c.context, c.dose) * batch.keep[:, None]
+        v_t = self.velocity(sample.t, sample.x_t, condition.repeat_interleave(size, dim=0))
+        flow_loss = (v_t - sample.u_t).square().mean()
+        parts = {"loss_flow": flow_loss.detach()}
+        total = flow_loss
+        if batch.align is not None:
+            for name, weight, value in self._align(batch.align, condition):
+                total = total + weight * value
+                parts[name] = value.detach()
+        return StageLoss(total, parts)
+
+    def _align(self, align: AlignBatch, condition: Tensor) -> list[tuple[str, float, Tensor]]:
+        config = self.config.align
+        x0 = self.encode(align.x0) if self.config.flow.train_autoencoder else align.x0
+        c = condition[align.condition].expand(len(x0), -1)
+        z1 = solve(
+            lambda t, x: self.velocity(t.expand(len(x)), x, c),
+            x0,
+            "midpoint",
+            config.n_solver_steps,
+            self.config.flow.tolerance,
+        )
+        predicted = self.decode(z1).float()
+        terms = []
+        if align.target_corr is not None:
+            loss = losses.correlation_loss(predicted, align.target_corr, self.membership)
+            terms.append(("loss_corr", config.lambda_corr, loss))
+        if align.target_activation is not None and self.pathways is not None:
+            loss = losses.pathway_loss(
+                predicted, align.target_activation, self.pathways, config.epsilon, config.n_iterations, config.debiased
+            )
+            terms.append(("loss_path", config.lambda_path, loss))
+        return terms
+
+    @torch.no_grad()
+    def predict(
+        self, control: Float[Tensor, "cell gene"], condition: ConditionInput, fast: bool = False
+    ) -> Float[Tensor, "cell gene"]:
+        flow = self.config.flow
+        z0 = self.encode(control)
+        # Encoded once: the condition does not change along the path.
+        c = self.condition(condition.targets, condition.context, condition.dose).expand(len(z0), -1)
+        method, n_steps = ("midpoint", VALIDATION_STEPS) if fast else (flow.solver, flow.solver_steps)
+        z1 = solve(lambda t, x: self.velocity(t.expand(len(x)), x, c), z0, method, n_steps, flow.tolerance)
+        return self.decode(z1)
+
+
+def _autoencoder(inputs: ModelInputs, config: Config) -> nn.Module:
+    if config.gcae.encoder == "pca":
+        assert inputs.components is not None
+        components = inputs.components
+        return PCAAutoencoder(
+            PrincipalComponents(
+                mean=inputs.gene_mean.numpy(), components=components.numpy(), sd=components.norm(dim=1).numpy()
+            )
+        )
+    return Autoencoder(inputs.module_of_gene, inputs.gene_embedding, inputs.gene_mean, config.gcae)

@@ -1,0 +1,71 @@
+"""Multi-head attention with bias-free queries, keys and values, and its two absorbed forms."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    """Attention of one set over another; three forms of one function.
+
+    `forward` projects both sides. `gather` and `spread` are the same function where one
+    side has few points: projections of the many tokens are multiplied into the side of
+    the few, which saves work while points × heads < width.
+    """
+
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__()
+        assert width % n_heads == 0
+        self.n_heads = n_heads
+        self.head_width = width // n_heads
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self,
+        queries: Float[Tensor, "cell query d"],
+        tokens: Float[Tensor, "cell token d"],
+        mask: Bool[Tensor, "cell token"] | None = None,
+    ) -> Float[Tensor, "cell query d"]:
+        """Queries attend to tokens; `mask` is true where a token may be seen, at least one per row."""
+        q, k, v = self._split(self.query(queries)), self._split(self.key(tokens)), self._split(self.value(tokens))
+        allowed = None if mask is None else mask[:, None, None, :]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def gather(
+        self, points: Float[Tensor, "point d"], tokens: Float[Tensor, "cell token d"]
+    ) -> Float[Tensor, "cell point d"]:
+        """Points that all cells share attend to many tokens, which are never projected."""
+        n_points, width = points.shape
+        q = self.query(points).view(n_points, self.n_heads, self.head_width)
+        folded = torch.einsum("phe,hed->hpd", q, self._heads(self.key)) * self.head_width**-0.5
+        weights = (tokens @ folded.reshape(-1, width).T).softmax(1)  # (cell, token, head·point)
+        mixed = (weights.transpose(1, 2) @ tokens).view(-1, self.n_heads, n_points, width)
+        values = torch.einsum("chpd,hed->cphe", mixed, self._heads(self.value))
+        return self.out(values.flatten(2))
+
+    def spread(
+        self, tokens: Float[Tensor, "cell token d"], points: Float[Tensor, "cell point d"]
+    ) -> Float[Tensor, "cell token d"]:
+        """Many tokens attend to few points of their cell; tokens are never projected."""
+        n_cells, n_points, width = points.shape
+        k = self.key(points).view(n_cells, n_points, self.n_heads, self.head_width)
+        v = self.value(points).view(n_cells, n_points, self.n_heads, self.head_width)
+        keys = torch.einsum("cphe,hed->chpd", k, self._heads(self.query)) * self.head_width**-0.5
+        columns = self.out.weight.view(width, self.n_heads, self.head_width)
+        values = torch.einsum("cphe,dhe->chpd", v, columns)
+        logits = tokens @ keys.flatten(1, 2).transpose(1, 2)  # (cell, token, head·point)
+        weights = logits.unflatten(2, (self.n_heads, n_points)).softmax(3).flatten(2)
+        return weights @ values.flatten(1, 2) + self.out.bias
+
+    def _split(self, x: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell head token e"]:
+        return x.unflatten(2, (self.n_heads, self.head_width)).transpose(1, 2)
+
+    def _heads(self, linear: nn.Linear) -> Float[Tensor, "head e d"]:
+        return linear.weight.unflatten(0, (self.n_heads, self.head_width))

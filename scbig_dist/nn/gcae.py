@@ -1,0 +1,91 @@
+"""The gene-clustered autoencoder: a token per gene module, attention among tokens, one latent per cell."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from scbig_dist.config import GCAEConfig
+from scbig_dist.nn.blocks import InducedBlock, PlainBlock
+from scbig_dist.nn.modules import ModuleLayout
+from scbig_dist.nn.pooling import build_pooling
+from scbig_dist.nn.projection import GenesToTokens, TokensToGenes
+
+
+class ModuleStream(nn.Module):
+    """What tells tokens apart: LayerNorm(linear(mean gene embedding of the module)), or a learned vector."""
+
+    means: Tensor
+
+    def __init__(self, layout: ModuleLayout, gene_embedding: Float[Tensor, "gene e"] | None, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.linear: nn.Linear | None = None
+        if gene_embedding is None:
+            self.learned = nn.Parameter(torch.empty(layout.n_modules, width).normal_(0, 0.02))
+        else:
+            self.register_buffer("means", layout.mean(gene_embedding.float()))
+            self.linear = nn.Linear(gene_embedding.shape[1], width, bias=False)
+
+    def forward(self) -> Float[Tensor, "module d"]:
+        return self.norm(self.learned if self.linear is None else self.linear(self.means))
+
+
+class Autoencoder(nn.Module):
+    """Log-normalised expression (cell, gene) → latent (cell, ℓ) → expression.
+
+    The training mean per gene is subtracted on the way in and added on the way out.
+    Modules without genes have no token.
+    """
+
+    gene_mean: Tensor
+
+    def __init__(
+        self,
+        module_of_gene: Int[Tensor, " gene"],
+        gene_embedding: Float[Tensor, "gene e"] | None,
+        gene_mean: Float[Tensor, " gene"],
+        config: GCAEConfig,
+    ) -> None:
+        super().__init__()
+        assert config.encoder in ("gcae", "plain"), config.encoder
+        width, shared = config.width, config.projection == "shared"
+        layout = ModuleLayout(module_of_gene)
+        self.latent_dim = config.latent_dim
+        self.register_buffer("gene_mean", gene_mean.clone().float())
+        self.dropout = nn.Dropout(config.dropout)
+        self.project = GenesToTokens(layout, width, shared)
+        self.encoder_stream = ModuleStream(layout, gene_embedding, width)
+        self.encoder = _blocks(config)
+        self.pooling = build_pooling(config.pooling, width, config.n_heads, config.dropout)
+        self.to_latent = nn.Linear(width, config.latent_dim)
+        self.from_latent = nn.Linear(config.latent_dim, width)
+        self.decoder_stream = ModuleStream(layout, gene_embedding, width)
+        self.decoder = _blocks(config)
+        self.unproject = TokensToGenes(layout, width, shared)
+
+    def tokens(self, x: Float[Tensor, "cell gene"]) -> Float[Tensor, "cell module d"]:
+        """The encoder's module tokens, after its blocks."""
+        tokens = self.project(x - self.gene_mean) + self.encoder_stream()
+        return self.encoder(self.dropout(tokens))
+
+    def encode(self, x: Float[Tensor, "cell gene"]) -> Float[Tensor, "cell latent"]:
+        return self.to_latent(self.pooling(self.tokens(x)))
+
+    def decode(self, z: Float[Tensor, "cell latent"]) -> Float[Tensor, "cell gene"]:
+        tokens = self.from_latent(z)[:, None] + self.decoder_stream()
+        return self.unproject(self.decoder(self.dropout(tokens))) + self.gene_mean
+
+    def forward(self, x: Float[Tensor, "cell gene"]) -> Float[Tensor, "cell gene"]:
+        return self.decode(self.encode(x))
+
+
+def _blocks(config: GCAEConfig) -> nn.Sequential:
+    if config.encoder == "plain":
+        return nn.Sequential(
+            *(PlainBlock(config.width, config.n_heads, config.dropout) for _ in range(config.n_blocks))
+        )
+    return nn.Sequential(
+        *(InducedBlock(config.width, config.n_heads, config.n_inducing, config.dropout) for _ in range(config.n_blocks))
+    )

@@ -1,0 +1,61 @@
+"""The report of one run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from scbig_dist.report.document import Code, Document, Heading, Picture, Text
+from scbig_dist.report.reading import RunFiles
+from scbig_dist.report.run_figures import condition_scatter, condition_strip, loss_curves, strongest_baseline
+from scbig_dist.report.tables import run_facts, scores_table
+
+METRIC = "pearson_delta"
+
+
+def run_document(run: RunFiles) -> Document:
+    """Scores beside baselines, losses, conditions, settings and machine."""
+    document = Document(f"Run {run.path.resolve().name}")
+    document.add(Text(f"Data: {data_sentence(run.data_label)}", "label"))
+    document.add(*(Text(f"Missing here: {problem}.", "note") for problem in run.problems))
+    document.add(*scores_blocks(run))
+    losses = loss_curves(run.log)
+    if losses is not None:
+        document.add(Heading("Training"))
+        document.add(Picture("losses", losses, "Losses of both stages and the validation score, by update."))
+    document.add(Heading("The run"), run_facts(run))
+    notes = run.summary.get("notes") or run.summary.get("note") or []
+    document.add(*(Text(str(line), "note") for line in ([notes] if isinstance(notes, str) else notes)))
+    if run.config:
+        document.add(Code("config.yaml", yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True)))
+    return document
+
+
+def scores_blocks(run: RunFiles) -> list[Any]:
+    """The scores on test and two pictures of them by condition; nothing before an evaluation."""
+    if not run.scores:
+        return []
+    n_test = len(run.split.get("test") or []) or None
+    about = f"{n_test} test conditions" if n_test else "the test conditions"
+    caption = f"Mean over {about} ({run.data_label} data). ● best method; – undefined. Arrows: which way is better."
+    blocks: list[Any] = [Heading("Scores on test"), scores_table(run.scores, caption)]
+    strip = condition_strip(run.conditions, METRIC)
+    if strip is not None:
+        blocks.append(Picture("conditions", strip, f"{METRIC} of every test condition, by method."))
+    other = strongest_baseline(run.scores, METRIC)
+    scatter = condition_scatter(run.conditions, METRIC, other) if other else None
+    if scatter is not None:
+        caption = f"scBIG against {other}, the strongest baseline, by test condition: above the line scBIG is better."
+        blocks.append(Picture("against_baseline", scatter, caption))
+    return blocks
+
+
+def data_sentence(label: str) -> str:
+    """What the label of a run's data means for its numbers."""
+    meanings = {
+        "semi-synthetic": "semi-synthetic. Real effects and baselines, drawn cells: the scores are not those of a real screen.",
+        "simulated": "simulated. The scores say that the software works, nothing about biology.",
+        "unknown": "not recorded.",
+    }
+    return meanings.get(label, f"{label}.")

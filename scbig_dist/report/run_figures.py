@@ -1,0 +1,127 @@
+"""Figures of a run: losses of both stages, scores by condition, scBIG against its strongest baseline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from scbig_dist.report.style import COLOURS, FAINT, INK, MARKERS, canvas, legend
+from scbig_dist.report.wording import METHOD_ORDER, arrow, in_order
+
+LOSS_NAMES = ("loss", "val_loss", "loss_flow", "loss_corr", "loss_path")
+
+
+def loss_curves(log: list[dict[str, Any]]) -> Figure | None:
+    """A panel per stage (loss, log scale) and one for the validation score; None for an empty log."""
+    panels = []
+    for stage in ("autoencoder", "flow"):
+        records = [r for r in log if r.get("stage") == stage]
+        curves = {name: points for name in LOSS_NAMES if (points := _curve(records, name))}
+        if curves:
+            panels.append((f"{stage}: loss", curves, True))
+    records = [r for r in log if r.get("stage") == "flow"]
+    scores = {n: p for n in ("val_pearson_delta", "val_pearson_delta_de") if (p := _curve(records, n))}
+    if scores:
+        panels.append(("flow: validation", scores, False))
+    if not panels:
+        return None
+    figure, axes = canvas(3.4 * len(panels) + 0.3, 3.0, len(panels))
+    for panel, (title, curves, is_loss) in zip(axes, panels, strict=True):
+        _draw(panel, title, curves, is_loss)
+    return figure
+
+
+def _curve(records: list[dict[str, Any]], name: str) -> list[tuple[float, float]]:
+    points = [(r.get("step"), r.get(name)) for r in records]
+    return [(x, y) for x, y in points if isinstance(x, (int, float)) and isinstance(y, (int, float)) and np.isfinite(y)]
+
+
+def _draw(panel: Axes, title: str, curves: dict[str, list[tuple[float, float]]], is_loss: bool) -> None:
+    positive = all(y > 0 for points in curves.values() for _, y in points)
+    for i, (name, points) in enumerate(curves.items()):
+        few = len(points) <= 30
+        panel.plot(*zip(*points, strict=True), color=COLOURS[i], lw=1.4, marker=MARKERS[i] if few else None, ms=3.5, label=name)  # fmt: skip
+    if is_loss and positive:
+        panel.set_yscale("log")
+        low, high = (f(y for points in curves.values() for _, y in points) for f in (min, max))
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        # Within a decade or so the powers of ten alone would leave the axis bare.
+        panel.yaxis.set_minor_formatter(
+            FuncFormatter(lambda y, _: f"{y:g}" if high < 30 * low and f"{y:e}"[0] in "2357" else "")
+        )
+    panel.set_title(title, loc="left")
+    panel.set_xlabel("update")
+    panel.set_ylabel("loss" if is_loss else "score ↑")
+    panel.margins(x=0.03, y=0.08)
+    legend(panel, loc="best")
+
+
+def condition_strip(conditions: pd.DataFrame, metric: str) -> Figure | None:
+    """One row of points per method, a point per test condition, the mean as a bar."""
+    groups = _by_method(conditions, metric)
+    if not groups:
+        return None
+    figure, (panel,) = canvas(6.2, 0.42 * len(groups) + 1.0)
+    methods = in_order(list(groups), METHOD_ORDER)[::-1]
+    for i, method in enumerate(methods):
+        values = groups[method].to_numpy(float)
+        # Spread by rank, not by chance: the figure is the same each time.
+        spread = ((np.arange(len(values)) * 0.618) % 1 - 0.5) * 0.5
+        colour = COLOURS[1] if method == "scBIG" else COLOURS[0] if method != "noise ceiling" else COLOURS[6]
+        panel.plot(values, i + spread, "o", color=colour, ms=4, alpha=0.55, mew=0)
+        panel.plot([values.mean()] * 2, [i - 0.36, i + 0.36], color=colour, lw=2.4, solid_capstyle="butt")
+    panel.set_yticks(range(len(methods)), methods)
+    panel.grid(axis="y", visible=False)
+    panel.set_xlabel(f"{metric} {arrow(metric)} (a point per condition; bar: mean)")
+    panel.set_ylim(-0.6, len(methods) - 0.4)
+    return figure
+
+
+def condition_scatter(conditions: pd.DataFrame, metric: str, other: str) -> Figure | None:
+    """scBIG against another method, a point per condition, the line of equality."""
+    groups = _by_method(conditions, metric)
+    if "scBIG" not in groups or other not in groups:
+        return None
+    pairs = pd.concat([groups[other], groups["scBIG"]], axis=1, join="inner", keys=["x", "y"])
+    if pairs.empty:
+        return None
+    figure, (panel,) = canvas(4.0, 3.9)
+    low, high = float(pairs.min().min()), float(pairs.max().max())
+    pad = 0.06 * (high - low or 1.0)
+    panel.plot([low - pad, high + pad], [low - pad, high + pad], color=FAINT, lw=1, ls="--")
+    panel.plot(pairs["x"], pairs["y"], "o", color=COLOURS[0], ms=5, alpha=0.75, mec="white", mew=0.5)
+    gap = (pairs["y"] - pairs["x"]).abs()
+    for name in gap.sort_values(ascending=False).index[:3]:
+        right = pairs.loc[name, "x"] > (low + high) / 2
+        panel.annotate(
+            str(name).split("/")[-1], (pairs.loc[name, "x"], pairs.loc[name, "y"]), xytext=(-5 if right else 5, 4),
+            textcoords="offset points", fontsize=7, color=INK, ha="right" if right else "left",
+        )  # fmt: skip
+    panel.set_xlim(low - pad, high + pad)
+    panel.set_ylim(low - pad, high + pad)
+    panel.set_aspect("equal")
+    panel.set_xlabel(f"{other}: {metric}")
+    panel.set_ylabel(f"scBIG: {metric}")
+    return figure
+
+
+def strongest_baseline(scores: dict[str, dict[str, float | None]], metric: str) -> str | None:
+    """The method beside scBIG with the best score; the noise ceiling is no method."""
+    sign = 1.0 if arrow(metric) == "↑" else -1.0
+    values = {m: s.get(metric) for m, s in scores.items() if m not in {"scBIG", "noise ceiling"}}
+    known = {m: sign * v for m, v in values.items() if v is not None}
+    return max(known, key=lambda m: known[m]) if known else None
+
+
+def _by_method(conditions: pd.DataFrame, metric: str) -> dict[str, pd.Series]:
+    if conditions.empty or not {"method", "condition", metric} <= set(conditions.columns):
+        return {}
+    frame = conditions[conditions["part"] == "test"] if "part" in conditions else conditions
+    frame = frame if not frame.empty else conditions
+    groups = {str(m): g.set_index("condition")[metric].dropna() for m, g in frame.groupby("method")}
+    return {m: g[~g.index.duplicated()] for m, g in groups.items() if len(g)}

@@ -1,0 +1,190 @@
+"""The report of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from scbig_dist.config import addresses
+from scbig_dist.errors import UserError
+from scbig_dist.report import study_figures as figures
+from scbig_dist.report.document import Block, Code, Document, Heading, Picture, Text
+from scbig_dist.report.published import compare, read_published
+from scbig_dist.report.reading import StudyFiles
+from scbig_dist.report.run import data_sentence, scores_blocks
+from scbig_dist.report.tables import facts_table, published_table, trials_table
+from scbig_dist.report.wording import arrow, bare, is_missing, score, setting
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the study varies and what it ranks by."""
+
+    axes: list[str]
+    column: str
+    mode: str
+
+
+def study_document(study: StudyFiles) -> Document:
+    """What was asked, every trial, pictures of the axes, the best trial, the paper's values beside ours."""
+    document = Document(f"Study {study.asked.get('name') or study.path.resolve().name}")
+    labels = sorted({run.data_label for run in study.runs.values() if run.summary})
+    document.add(Text("Data: " + (" ".join(map(data_sentence, labels)) if labels else "not recorded."), "label"))
+    document.add(*(Text(f"Missing here: {problem}.", "note") for problem in study.problems))
+    question = question_of(study)
+    document.add(*_asked(study, question))
+    if study.trials.empty:
+        document.add(Text("No trial has ended yet: there is nothing to rank.", "note"))
+        return document
+    best = best_trial(study.trials, question)
+    document.add(Heading("Trials"), Text(_counts(study)))
+    document.add(trials_table(study.trials, question.axes, question.column, question.mode, best))
+    document.add(*_pictures(study, question, best))
+    document.add(*_best(study, question, best))
+    document.add(*_published(study, question))
+    document.add(Heading("Machine"), Text("Hardware of the trials: " + _hardware(study)))
+    return document
+
+
+def question_of(study: StudyFiles) -> Question:
+    """Axes in the study's own order (columns of the table that are addresses), metric and direction."""
+    known = set(addresses())
+    asked = study.asked.get("axes") or {}
+    axes = [a for a in asked if isinstance(a, str) and a in known]
+    axes += [str(c) for c in study.trials.columns if c in known and c not in axes]
+    axes = [a for a in axes if a in study.trials.columns]
+    metric = str(study.asked.get("metric") or "val_pearson_delta")
+    column = metric if metric.startswith(("val_", "test_")) or metric in study.trials else f"val_{metric}"
+    said = str(study.asked.get("mode") or study.asked.get("direction") or "")
+    mode = {"max": "max", "maximize": "max", "min": "min", "minimize": "min"}.get(said)
+    return Question(axes, column, mode or ("max" if arrow(column) == "↑" else "min"))
+
+
+def best_trial(trials: pd.DataFrame, question: Question) -> str | None:
+    """The finished trial that validation ranks first, among those that trained longest; None without one."""
+    if not {"trial", "status", question.column} <= set(trials.columns):
+        return None
+    done = trials[(trials["status"] == "finished") & trials[question.column].notna()]
+    if "budget" in done and done["budget"].notna().any():
+        done = done[done["budget"] == done["budget"].max()]  # a trial of less training is not its equal
+    if done.empty:
+        return None
+    place = done[question.column].idxmax() if question.mode == "max" else done[question.column].idxmin()
+    return str(done.loc[place, "trial"])
+
+
+def _asked(study: StudyFiles, question: Question) -> list[Block]:
+    asked = study.asked
+    facts: dict[str, Any] = {k: v for k, v in asked.items() if isinstance(v, (str, int, float)) and k != "name"}
+    axes = asked.get("axes")
+    if isinstance(axes, Mapping) and axes:
+        facts |= {f"axis {address}": values for address, values in axes.items()}
+    else:
+        facts["axes"] = question.axes
+    if asked.get("points"):
+        facts["trials named beforehand"] = list(asked["points"])
+    blocks: list[Block] = [Heading("What was asked"), facts_table(facts, ("setting", "value"))]
+    if asked:
+        blocks.append(Code("study.yaml", yaml.safe_dump(asked, sort_keys=False, allow_unicode=True)))
+    return blocks
+
+
+def _counts(study: StudyFiles) -> str:
+    n = len(study.trials)
+    if "status" not in study.trials:
+        return f"{n} trials; their status was not recorded."
+    counts = study.trials["status"].value_counts()
+    return f"{n} trials: " + ", ".join(f"{counts.get(s, 0)} {s}" for s in ("finished", "stopped", "failed")) + "."
+
+
+def _pictures(study: StudyFiles, question: Question, best: str | None) -> list[Block]:
+    column, blocks = question.column, list[Block]()
+    if not {"trial", "status", column} <= set(study.trials.columns):
+        return [Text(f"trials.parquet has no column {column}: no picture can be drawn.", "note")]
+    done = study.trials[(study.trials["status"] == "finished") & study.trials[column].notna()]
+    varied = [a for a in question.axes if done[a].nunique() > 1]
+    if len(done) >= 2 and varied:
+        blocks.append(Heading("What the axes do"))
+        blocks += _axis_pictures(done, varied, column, best)
+        costs = [c for c in ("step_ms", "peak_mem_gb", "seconds_total") if c in done and done[c].notna().any()]
+        if costs:
+            picture = figures.cost(done, column, costs, best)
+            blocks.append(Picture("cost", picture, f"{column} against what a trial cost. Finished trials."))
+    curves = figures.learning_curves(study.runs, column, best)
+    if curves is not None:
+        blocks.append(Picture("learning_curves", curves, f"{column} during stage 2, a line per trial, stopped ones included."))  # fmt: skip
+    return blocks
+
+
+def _axis_pictures(done: pd.DataFrame, varied: list[str], column: str, best: str | None) -> list[Block]:
+    about = "Finished trials; the mean where several share a setting."
+    if len(varied) == 1:
+        more = [c for c in ("step_ms", "peak_mem_gb") if c in done and done[c].notna().any()]
+        picture = figures.axis_line(done, varied[0], [column, *more])
+        return [Picture("axis", picture, f"{column} and cost against {varied[0]}. {about}")]
+    blocks: list[Block] = []
+    if len(varied) == 2:
+        pair = (varied[0], varied[1])
+        shared = done.groupby(list(pair)).ngroups < 0.25 * done[pair[0]].nunique() * done[pair[1]].nunique()
+        if not shared:  # a grid; free search leaves hardly two trials in a row or column
+            picture = figures.heat_map(done, pair, column, best)
+            return [Picture("heat_map", picture, f"{column} over {pair[0]} and {pair[1]}; framed: the best trial. {about}")]  # fmt: skip
+        blocks.append(Picture("plane", figures.plane(done, pair, column, best), f"{column} where trials were tried; ringed: the best. {about}"))  # fmt: skip
+        return blocks
+    picture = figures.parallel_lines(done, varied, column, best)
+    return [
+        Picture("parallel", picture, f"A line per finished trial through its settings; thick: the best by {column}.")
+    ]
+
+
+def _best(study: StudyFiles, question: Question, best: str | None) -> list[Block]:
+    blocks: list[Block] = [Heading("Best trial")]
+    if best is None:
+        return [*blocks, Text(f"No finished trial has {question.column}: none was chosen.", "note")]
+    row = {str(k): v for k, v in study.trials.loc[study.trials["trial"] == best].iloc[0].items()}
+    settings = ", ".join(f"{a}={setting(row[a])}" for a in question.axes)
+    chosen = f"Trial {best} ({settings}): {question.column} {score(row[question.column], bare(question.column))}, the "
+    chosen += "highest" if question.mode == "max" else "lowest"
+    blocks.append(
+        Text(chosen + " of the finished trials. It was chosen on validation; test was scored after the choice.")
+    )
+    run = study.runs.get(best)
+    if run and run.scores:
+        return blocks + scores_blocks(run)
+    tests = {c: score(row[c], bare(c)) for c in row if c.startswith("test_") and not is_missing(row[c])}
+    if tests:
+        return [*blocks, facts_table(tests, ("metric", "test"))]
+    return [*blocks, Text("Its test conditions have not been scored.", "note")]
+
+
+def _published(study: StudyFiles, question: Question) -> list[Block]:
+    table = study.asked.get("published")
+    if not table:
+        return []
+    blocks: list[Block] = [Heading("Published beside ours")]
+    book = read_published()
+    if not book:
+        return [
+            *blocks,
+            Text("tune/published.yaml is not beside the package: the paper's values are not shown.", "note"),
+        ]
+    try:
+        comparison = compare(study, str(table), question.column, question.mode, book)
+    except UserError as error:
+        return [*blocks, Text(f"{error}.", "note")]
+    return [
+        *blocks,
+        Text(f"The paper's {comparison.printed_as}, beside the test scores of this study. {comparison.source}."),
+        Text(f"Published hardware: {comparison.hardware}."),
+        Text(f"Our hardware: {_hardware(study)}."),
+        published_table(comparison),
+    ]
+
+
+def _hardware(study: StudyFiles) -> str:
+    lines = sorted({run.hardware for run in study.runs.values() if run.summary})
+    return "; ".join(lines) if lines else "not recorded"

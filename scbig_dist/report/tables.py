@@ -1,0 +1,184 @@
+"""The tables of a report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from scbig_dist.report.document import Table
+from scbig_dist.report.published import Comparison
+from scbig_dist.report.reading import RunFiles
+from scbig_dist.report.wording import (
+    METHOD_ORDER,
+    METRIC_ORDER,
+    MISSING,
+    arrow,
+    bare,
+    duration,
+    in_order,
+    is_missing,
+    number,
+    score,
+    setting,
+    signed,
+    with_unit,
+)
+
+# A table of trials with every metric twice would be too wide to read: these, and the study's own metric.
+TRIAL_METRICS = ("pearson_delta", "pearson_delta_de", "acc", "mse", "e_dist")
+STATUS_ORDER = {"finished": 0, "stopped": 1, "failed": 2}
+
+
+def trials_table(trials: pd.DataFrame, axes: list[str], column: str, mode: str, best: str | None) -> Table:
+    """One row per trial, finished ones first and best first, with the reason of a stopped or failed one."""
+    ranked = _ranked(trials, column, mode)
+    named = [column, *(f"{p}_{m}" for p in ("val", "test") for m in TRIAL_METRICS)]
+    metrics = [c for c in dict.fromkeys(named) if c in ranked and ranked[c].notna().any()]
+    costs = [c for c in ("step_ms", "peak_mem_gb", "n_parameters") if c in ranked and ranked[c].notna().any()]
+    names = ["name"] if "name" in ranked and ranked["name"].fillna("").astype(bool).any() else []
+    columns = [
+        "trial",
+        *names,
+        "status",
+        *axes,
+        *(f"{m} {arrow(m)}" for m in metrics),
+        *map(with_unit, costs),
+        "time",
+        "why",
+    ]
+    rows, strong = [], set()
+    for i, trial in enumerate(ranked.to_dict("records")):
+        cells = [str(trial.get("trial", i)), *(number(trial[n]) for n in names), str(trial.get("status", MISSING))]
+        cells += [setting(trial[a]) for a in axes]
+        cells += [score(trial[m], bare(m)) for m in metrics]
+        cells += [number(trial[c]) for c in costs]
+        rows.append((*cells, duration(trial.get("seconds_total")), _why(trial)))
+        if cells[0] == best:
+            strong.add(i)
+    return Table(
+        columns=tuple(columns),
+        rows=tuple(rows),
+        numeric=frozenset(columns[len(names) + 2 : -1]),
+        caption=f"Ranked by {column}. Every metric of every trial: trials.parquet.",
+        strong=frozenset(strong),
+    )
+
+
+def _ranked(trials: pd.DataFrame, column: str, mode: str) -> pd.DataFrame:
+    frame = trials.copy()
+    status = frame["status"] if "status" in frame else pd.Series("", index=frame.index)
+    frame["_group"] = status.map(STATUS_ORDER).fillna(3)
+    frame["_score"] = (frame[column] if mode == "min" else -frame[column]) if column in frame else 0.0
+    return frame.sort_values(["_group", "_score"], kind="stable")
+
+
+def _why(trial: Mapping[Any, Any]) -> str:
+    """The reason of a stopped or failed trial, one line of its error."""
+    if trial.get("status") == "finished":
+        return ""
+    texts = [str(trial[k]).strip() for k in ("reason", "error") if k in trial and not is_missing(trial[k])]
+    lines = [text.splitlines()[-1] for text in dict.fromkeys(texts) if text]
+    text = "; ".join(dict.fromkeys(lines))
+    return text if len(text) <= 160 else text[:157] + "…"
+
+
+def scores_table(scores: Mapping[str, Mapping[str, float | None]], caption: str) -> Table:
+    """Methods by metrics; the best method of each metric is marked, the noise ceiling left out of the race."""
+    metrics = in_order(sorted({m for s in scores.values() for m in s if isinstance(s[m], (int, float, type(None)))}), METRIC_ORDER)  # fmt: skip
+    metrics = [m for m in metrics if m in METRIC_ORDER or m.startswith("wasserstein")]
+    methods = in_order(list(scores), METHOD_ORDER)
+    winners = {}
+    for metric in metrics:
+        known = {m: v for m in methods if m != "noise ceiling" and not is_missing(v := scores[m].get(metric))}
+        if known:
+            winners[metric] = (max if arrow(metric) == "↑" else min)(known, key=lambda m: float(known[m] or 0.0))
+    columns = ("method", *(f"{m} {arrow(m)}" for m in metrics))
+    rows = tuple(
+        (method, *(score(scores[method].get(m), m) + (" ●" if winners.get(m) == method else "") for m in metrics))
+        for method in methods
+    )
+    strong = frozenset(i for i, method in enumerate(methods) if method == "scBIG")
+    return Table(columns, rows, frozenset(columns[1:]), caption, strong)
+
+
+def published_table(comparison: Comparison) -> Table:
+    """The paper's number, ours, the difference, and whether the two can be compared."""
+    columns = ("setting", "metric", "published", "ours", "difference", "comparable", "why not")
+    marks = reason_marks(comparison)
+    rows, above = [], ""
+    for row in comparison.rows:
+        difference = row.difference
+        named, above = "" if row.setting == above else row.setting, row.setting
+        rows.append(
+            (
+                named,
+                f"{with_unit(row.metric)} {'↓' if row.metric in {'step_ms', 'peak_mem_gb'} else arrow(row.metric)}",
+                _printed(row.published, row.metric),
+                _printed(row.ours, row.metric),
+                MISSING if difference is None else _signed(difference, row.metric),
+                MISSING if row.ours is None else "yes" if row.comparable else "no",
+                " ".join(marks.get(reason, reason) for reason in row.reasons),
+            )
+        )
+    notes = ". ".join(f"{mark} {reason}" for reason, mark in marks.items())
+    return Table(columns, tuple(rows), frozenset({"published", "ours", "difference"}), notes)
+
+
+def reason_marks(comparison: Comparison) -> dict[str, str]:
+    """A letter for each reason that several rows share, so that it is read once."""
+    counts = Counter(reason for row in comparison.rows for reason in row.reasons)
+    shared = [reason for reason, n in counts.items() if n > 1]
+    return {reason: f"({chr(ord('a') + i)})" for i, reason in enumerate(shared)}
+
+
+def _printed(value: float | None, metric: str) -> str:
+    return number(value) if metric in {"step_ms", "peak_mem_gb"} else score(value, metric)
+
+
+def _signed(value: float, metric: str) -> str:
+    if metric in {"step_ms", "peak_mem_gb"}:
+        return ("+" if value >= 0 else "−") + number(abs(value))
+    return signed(value, metric)
+
+
+def facts_table(facts: Mapping[str, Any], names: tuple[str, str] = ("what", "value"), caption: str = "") -> Table:
+    """Names and values, those without a value left out."""
+    rows = tuple((name, _text(value)) for name, value in facts.items() if not is_missing(value))
+    return Table(names, rows, caption=caption)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text(v) for v in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}: {_text(v)}" for k, v in value.items())
+    return setting(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+
+
+def run_facts(run: RunFiles) -> Table:
+    """Size, time and machine of a run."""
+    s = run.summary
+    speed = None if is_missing(s.get("cells_per_s")) else f"{number(s['cells_per_s'])} cells/s"
+    memory = None if is_missing(s.get("peak_mem_gb")) else f"{number(s['peak_mem_gb'])} GB"
+    step = None if is_missing(s.get("step_ms")) else f"{number(s['step_ms'])} ms"
+    versions = s.get("versions")
+    return facts_table(
+        {
+            "data": run.data_label,
+            "hardware": run.hardware,
+            "genes": s.get("n_genes"),
+            "training cells": s.get("n_train_cells"),
+            "parameters": s.get("n_parameters"),
+            "autoencoder stage": None
+            if is_missing(s.get("seconds_autoencoder"))
+            else duration(s["seconds_autoencoder"]),
+            "flow stage": None if is_missing(s.get("seconds_flow")) else duration(s["seconds_flow"]),
+            "flow step": step,
+            "flow speed": speed,
+            "peak memory": memory,
+            "versions": versions if versions else None,
+        }
+    )

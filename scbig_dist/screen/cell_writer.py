@@ -1,0 +1,159 @@
+"""An .h5ad file of simulated counts, written block by block and only then given its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from anndata.io import write_elem
+from jaxtyping import Float, Int
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from scbig_dist.errors import UserError
+
+BLOCK_ENTRIES = 8_000_000  # dense entries drawn at once: some 200 MB at the peak
+CHUNK = 1 << 18  # entries of an HDF5 chunk
+
+
+@dataclass(frozen=True)
+class SimulationSummary:
+    """What was written."""
+
+    path: Path
+    data_label: str
+    n_cells: int
+    n_genes: int
+    n_singles: int
+    n_doubles: int
+    contexts: tuple[str, ...]
+    median_counts: float
+    median_detected: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: {self.n_cells} cells × {self.n_genes} genes ({self.data_label}), {self.n_singles} singles, "
+            f"{self.n_doubles} doubles, contexts {', '.join(self.contexts)}; median {self.median_counts:.0f} counts "
+            f"and {self.median_detected:.0f} detected genes per cell"
+        )
+
+
+@dataclass(frozen=True)
+class Written:
+    """Per cell: counts in all, and genes with at least one."""
+
+    totals: Int[np.ndarray, " cell"]
+    detected: Int[np.ndarray, " cell"]
+
+
+def draw_counts(
+    mean: Float[np.ndarray, "cell gene"], size: Float[np.ndarray, " gene"], rng: np.random.Generator
+) -> Int[np.ndarray, "cell gene"]:
+    """Negative binomial counts with variance mean + mean²/size, as a gamma mixture of Poissons."""
+    rate = rng.standard_gamma(np.broadcast_to(size, mean.shape).astype(np.float32), dtype=np.float32)
+    rate *= mean / size
+    return rng.poisson(rate)
+
+
+def block_slices(n_cells: int, n_genes: int) -> list[slice]:
+    """Consecutive ranges of cells, each small enough to be dense."""
+    step = max(1, BLOCK_ENTRIES // n_genes)
+    return [slice(start, min(start + step, n_cells)) for start in range(0, n_cells, step)]
+
+
+@contextmanager
+def new_file(out: Path, force: bool) -> Iterator[Path]:
+    """A name beside `out` to write under; it becomes `out` only if the block ends well."""
+    check_out(out, force)
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(out)
+    except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
+        raise UserError(
+            f"{out}: cannot be written ({str(error).splitlines()[0]}); free space or choose another place"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_out(out: Path, force: bool) -> None:
+    """Raise where `out` cannot or should not be written."""
+    if out.suffix != ".h5ad":
+        raise UserError(f"{out}: the name of the screen ends with .h5ad")
+    if out.is_dir():
+        raise UserError(f"{out}: a directory; give a file name that ends with .h5ad")
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: no directory {out.parent}; make it first")
+    if out.exists() and not force:
+        raise UserError(f"{out}: exists; choose another name or write over it with --force")
+
+
+def write_screen(
+    path: Path,
+    blocks: Iterable[Int[np.ndarray, "cell gene"]],
+    obs: pd.DataFrame,
+    var: pd.DataFrame,
+    uns: dict[str, Any],
+    progress: bool,
+) -> Written:
+    """Counts (float32 CSR) from consecutive dense blocks, then obs (with `n_counts`, `n_genes`), var and uns."""
+    totals, detected = np.zeros(len(obs), np.int64), np.zeros(len(obs), np.int64)
+    with h5py.File(path, "w") as file, progress_bar(progress) as bar:
+        task = bar.add_task("simulate", total=len(obs))
+        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+        x = file.create_group("X")
+        x.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0"})
+        x.attrs["shape"] = np.array([len(obs), len(var)], dtype=np.int64)
+        data, indices = (
+            x.create_dataset(
+                name,
+                (0,),
+                kind,
+                maxshape=(None,),
+                chunks=(CHUNK,),
+                compression="gzip",
+                compression_opts=1,
+                shuffle=True,
+            )
+            for name, kind in (("data", np.float32), ("indices", np.int32))
+        )
+        row = n_stored = 0
+        for block in blocks:
+            flat = block.ravel()
+            stored = np.flatnonzero(flat)
+            cells = slice(row, row + len(block))
+            detected[cells] = np.count_nonzero(block, axis=1)
+            totals[cells] = block.sum(axis=1)
+            for dataset, values in ((data, flat[stored]), (indices, stored % len(var))):
+                dataset.resize((n_stored + len(stored),))
+                dataset[n_stored:] = values.astype(dataset.dtype)
+            row, n_stored = cells.stop, n_stored + len(stored)
+            bar.update(task, completed=row)
+        assert row == len(obs), "blocks cover all cells"
+        x.create_dataset("indptr", data=np.concatenate([[0], np.cumsum(detected)]))
+        write_elem(file, "obs", obs.assign(n_counts=totals, n_genes=detected))
+        write_elem(file, "var", var)
+        write_elem(file, "uns", uns)
+        for name in ("layers", "obsm", "obsp", "varm", "varp"):
+            write_elem(file, name, {})
+    return Written(totals, detected)
+
+
+def progress_bar(shown: bool) -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("cells"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, disable=not shown)

@@ -1,0 +1,121 @@
+"""Splits on disk: JSON that a run writes and a person may write by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from scbig_dist.conditions import Condition
+from scbig_dist.config import SplitConfig
+from scbig_dist.errors import UserError, suggest
+from scbig_dist.screen.split_record import Split, check_split, listed, sorted_conditions
+
+HAND_WRITTEN = "hand-written"
+KINDS = (*get_args(SplitConfig.model_fields["kind"].annotation), HAND_WRITTEN)
+
+
+def write_split(split: Split, path: Path) -> None:
+    """The split as JSON that `read_split` reads back equal."""
+
+    def names(members: Iterable[Condition]) -> list[str]:
+        return [condition.name for condition in members]
+
+    tree = {
+        "kind": split.kind,
+        "seed": split.seed,
+        "sizes": split.sizes,
+        "train": names(split.train),
+        "val": names(split.val),
+        "test": names(split.test),
+        "parts": {name: names(members) for name, members in split.parts.items()},
+    }
+    path.write_text(json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_split(path: Path, conditions: Sequence[Condition]) -> Split:
+    """A split from JSON: `{"train": [...], "val": [...], "test": [...]}`, and `kind`, `seed`, `parts` where known.
+
+    A condition is named `context/A+B`, or `A+B` for all its contexts and doses; the order
+    of targets does not matter. Without `train`, everything not named elsewhere trains.
+    Raises UserError on unknown conditions (named) and on leaks.
+    """
+    where = f"split {path}"
+    tree = _read_json(path, where)
+    known = Vocabulary(conditions)
+    groups = {part: known.look_up(tree.get(part, []), part, where) for part in ("train", "val", "test")}
+    parts_tree = tree.get("parts", {})
+    if not isinstance(parts_tree, dict):
+        raise UserError(f"{where}: 'parts' is not a mapping of names to lists of conditions")
+    parts = {name: known.look_up(members, f"parts.{name}", where) for name, members in parts_tree.items()}
+    kind, seed = tree.get("kind", HAND_WRITTEN), tree.get("seed")
+    if kind not in KINDS:
+        raise UserError(f"{where}: unknown kind {kind!r}; {suggest(str(kind), KINDS)}")
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+        raise UserError(f"{where}: seed {seed!r} is not a whole number")
+    named = {condition for members in (*groups.values(), *parts.values()) for condition in members}
+    left = sorted_conditions(c for c in conditions if not c.is_control and c not in named)
+    if "train" not in tree:
+        groups["train"] = left
+    elif left:
+        parts["unused"] = sorted_conditions((*parts.get("unused", ()), *left))
+    split = Split(kind, seed, **groups, parts=parts)
+    check_split(split, where)
+    return split
+
+
+class Vocabulary:
+    """The conditions at hand, found by any spelling of their name."""
+
+    def __init__(self, conditions: Sequence[Condition]) -> None:
+        self.names: dict[str, list[Condition]] = {}
+        for condition in conditions:
+            for name in (condition.name, f"{condition.context}/{condition.perturbation}", condition.perturbation):
+                members = self.names.setdefault(canonical(name), [])
+                if condition not in members:
+                    members.append(condition)
+        self.choices = sorted({condition.name for condition in conditions if not condition.is_control})
+
+    def look_up(self, names: Any, part: str, where: str) -> tuple[Condition, ...]:
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UserError(f"{where}: '{part}' is not a list of condition names such as \"context/A+B\"")
+        unknown = sorted(name for name in names if canonical(name) not in self.names)
+        if unknown:
+            raise UserError(
+                f"{where}: '{part}' names {listed(unknown)}, not in the data; {_nearest(unknown[0], self.choices)}"
+            )
+        found = {condition for name in names for condition in self.names[canonical(name)]}
+        controls = sorted(condition.name for condition in found if condition.is_control)
+        if controls:
+            raise UserError(
+                f"{where}: '{part}' names the control {listed(controls)}; controls are always at hand, leave them out"
+            )
+        return sorted_conditions(found)
+
+
+def canonical(name: str) -> str:
+    """`context/B+A@1` as `context/A+B@1`."""
+    context, slash, rest = name.strip().rpartition("/")
+    perturbation, at, dose = rest.partition("@")
+    targets = sorted(target.strip() for target in perturbation.split("+"))
+    return f"{context}{slash}{'+'.join(targets)}{at}{dose}"
+
+
+def _nearest(name: str, choices: list[str]) -> str:
+    hint = suggest(name, choices)
+    return hint if len(hint) < 200 else f"choices: {listed(choices)}"
+
+
+def _read_json(path: Path, where: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{where}: no such file")
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: not JSON (line {error.lineno}: {error.msg})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{where}: not JSON (not UTF-8 text)") from None
+    if not isinstance(tree, dict) or "test" not in tree:
+        raise UserError(f'{where}: expected {{"train": [...], "val": [...], "test": [...]}}; \'test\' is missing')
+    return tree

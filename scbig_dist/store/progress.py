@@ -1,0 +1,34 @@
+"""One progress bar per stage of a build, on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from scbig_dist.store.moments import Advance
+
+
+class Progress:
+    """Silent where `shown` is false."""
+
+    def __init__(self, shown: bool) -> None:
+        columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Bar(*columns, console=Console(stderr=True), disable=not shown)
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Advance]:
+        """A stage of `total` cells; the yielded function is told how many more are done."""
+        task = self._bar.add_task(name, total=total)
+        yield lambda n_done: self._bar.advance(task, n_done)
+        self._bar.update(task, completed=total)

@@ -1,0 +1,136 @@
+"""Stage 2: the flow learns to carry control cells to perturbed cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scbig_dist import losses
+from scbig_dist.models.protocol import AlignBatch, ConditionInput, FlowBatch
+from scbig_dist.models.scbig import ScBIG
+from scbig_dist.train.context import WorkerContext
+from scbig_dist.train.experiment import BLOCK, Experiment
+from scbig_dist.train.random import generator
+from scbig_dist.train.validation import Validation
+
+TARGET_CELLS = 512  # true cells behind a condition's module correlations
+
+
+class FlowStage:
+    """Micro-batch i depends on (seed, i) alone; rank r of W takes i ≡ r modulo W."""
+
+    name = "flow"
+    check_names: tuple[str, ...] = ("val_pearson_delta", "val_mse", "score")
+
+    def __init__(self, experiment: Experiment, model: ScBIG, context: WorkerContext) -> None:
+        config = experiment.config
+        self._experiment, self._context, self._model = experiment, context, model
+        self._config, self._align, self._seed = config.flow, config.align, config.train.seed
+        self.micro_per_step = self._config.accumulate
+        self.n_steps = self._config.steps // self._config.accumulate
+        self.lr = self._config.lr
+        self.clip: float | None = self._config.clip
+        self._conditions = list(experiment.split.train)
+        self._input = experiment.condition_input(self._conditions)
+        # Latents of a frozen encoder never change: computed once, they stay on the device.
+        self._latents = None if self._config.train_autoencoder else self._encode(experiment.train_cells())
+        self._targets: dict[int, tuple[Tensor | None, Tensor | None]] = {}
+        self._validation = Validation(experiment, context) if experiment.split.val else None
+
+    def _encode(self, cells: np.ndarray) -> Tensor:
+        """Latents by position in the store; rows of other cells are left at zero."""
+        store, device = self._experiment.store, self._context.device
+        latents = torch.zeros(store.n_cells, self._experiment.config.gcae.latent_dim, device=device)
+        self._model.eval()
+        with torch.no_grad():
+            for start in range(0, len(cells), BLOCK):
+                rows = cells[start : start + BLOCK]
+                x = torch.from_numpy(store.dense(rows, self._experiment.n_genes)).to(device)
+                latents[torch.from_numpy(rows).to(device)] = self._model.encode(x)
+        return latents
+
+    def _features(self, cells: np.ndarray) -> Tensor:
+        """What the model is given for these cells: latents, or expression where the encoder learns."""
+        if self._latents is not None:
+            return self._latents[torch.from_numpy(cells).to(self._latents.device)]
+        return torch.from_numpy(self._experiment.store.dense(cells, self._experiment.n_genes)).to(self._context.device)
+
+    def micro_batches(self, step: int) -> list[FlowBatch]:
+        first = step * self.micro_per_step
+        own = range(first + self._context.rank, first + self.micro_per_step, self._context.world_size)
+        return [self._micro_batch(index) for index in own]
+
+    def _micro_batch(self, index: int) -> FlowBatch:
+        config, store = self._config, self._experiment.store
+        rng = generator(self._seed, "flow", index)
+        chosen = rng.integers(len(self._conditions), size=config.conditions_per_step)
+        size = config.batch // config.conditions_per_step
+        control, perturbed = [], []
+        for condition in (self._conditions[row] for row in chosen):
+            control.append(rng.choice(store.cells(store.control(condition.context)), size))
+            perturbed.append(rng.choice(store.cells(condition), size))
+        n, latent_dim = config.batch, self._experiment.config.gcae.latent_dim
+        keep = (rng.random(len(chosen)) >= config.condition_drop).astype(np.float32)
+        return FlowBatch(
+            x0=self._features(np.concatenate(control)),
+            x1=self._features(np.concatenate(perturbed)),
+            conditions=self._on_device(_rows(self._input, chosen)),
+            t=self._tensor(rng.random(n, dtype=np.float32)),
+            noise=self._tensor(rng.standard_normal((n, latent_dim), dtype=np.float32)),
+            uniforms=self._tensor(rng.random(n, dtype=np.float32)),
+            keep=self._tensor(keep),
+            align=self._align_batch(rng, chosen) if index % self._align.every == 0 else None,
+        )
+
+    def _align_batch(self, rng: np.random.Generator, chosen: np.ndarray) -> AlignBatch | None:
+        """Control cells of the micro-batch's first condition with its cached targets."""
+        corr, activation = self._alignment_targets(int(chosen[0]))
+        if corr is None and activation is None:
+            return None
+        store = self._experiment.store
+        pool = store.cells(store.control(self._conditions[chosen[0]].context))
+        return AlignBatch(self._features(rng.choice(pool, self._align.n_cells)), 0, corr, activation)
+
+    def _alignment_targets(self, row: int) -> tuple[Tensor | None, Tensor | None]:
+        if row not in self._targets:
+            model, store = self._model, self._experiment.store
+            with_corr = self._align.lambda_corr > 0
+            with_path = self._align.lambda_path > 0 and model.pathways is not None
+            if not (with_corr or with_path):
+                return None, None
+            rng = generator(self._seed, "alignment", row)
+            cells = rng.permutation(store.cells(self._conditions[row]))[:TARGET_CELLS]
+            x = self._tensor(store.dense(cells, self._experiment.n_genes))
+            corr = losses.module_correlation(x, model.membership) if with_corr else None
+            few = x[: self._align.n_cells]
+            path = losses.pathway_activation(few, model.pathways) if with_path and model.pathways is not None else None
+            self._targets[row] = (corr, path)
+        return self._targets[row]
+
+    def n_cells(self, step: int) -> int:
+        return self._config.batch * self.micro_per_step
+
+    def is_check(self, step: int) -> bool:
+        every = self._config.validate_every // self.micro_per_step
+        return self._validation is not None and (step % every == 0 or step == self.n_steps)
+
+    def check(self, model: ScBIG) -> dict[str, float]:
+        assert self._validation is not None
+        figures = self._validation.score(model)
+        return {**figures, "score": -figures["val_pearson_delta"]}
+
+    def patience(self) -> int | None:
+        return None
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self._context.device)
+
+    def _on_device(self, conditions: ConditionInput) -> ConditionInput:
+        device = self._context.device
+        return ConditionInput(conditions.targets.to(device), conditions.context.to(device), conditions.dose.to(device))
+
+
+def _rows(conditions: ConditionInput, rows: np.ndarray) -> ConditionInput:
+    index = torch.from_numpy(rows)
+    return ConditionInput(conditions.targets[index], conditions.context[index], conditions.dose[index])

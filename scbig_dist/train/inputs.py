@@ -1,0 +1,236 @@
+"""From priors and training cells to what a model is built on: the `pca` and `modules` artefacts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from scbig_dist import artifacts
+from scbig_dist.config import Config
+from scbig_dist.errors import UserError
+from scbig_dist.grc import cluster_genes
+from scbig_dist.models.scbig import ModelInputs
+from scbig_dist.nn.pca import fit_pca
+from scbig_dist.screen.embeddings import Embedding, random_embedding, read_embedding
+from scbig_dist.screen.pathways import pathway_matrix, read_pathways
+from scbig_dist.screen.ppi import PPI, read_ppi
+from scbig_dist.train.experiment import Experiment
+from scbig_dist.train.random import generator
+
+PCA_CELLS = 50_000  # more cells move the components less than their sampling error
+
+
+@dataclass
+class Prepared:
+    """The inputs of a model, their key, and what a user should be told about them."""
+
+    inputs: ModelInputs
+    key: str
+    notes: list[str] = field(default_factory=list)
+
+
+def prepare(experiment: Experiment, root: Path) -> Prepared:
+    """Read the priors, fit the components, cluster the genes; reuse what `root` already holds."""
+    config, notes = experiment.config, list[str]()
+    ppi = _ppi(experiment, notes)
+    components = _components(experiment, root)
+    embedding, found, embedding_key = _gene_embedding(experiment, ppi, components, notes)
+    modules, key = _modules(experiment, root, ppi, embedding, found, embedding_key)
+    vectors, known = _target_vectors(experiment, ppi, notes)
+    inputs = ModelInputs(
+        module_of_gene=torch.from_numpy(modules),
+        gene_mean=torch.from_numpy(components["mean"]),
+        gene_embedding=None if embedding is None else torch.from_numpy(embedding),
+        components=torch.from_numpy(components["components"][: config.gcae.latent_dim]),
+        target_vectors=vectors,
+        target_known=known,
+        pathways=_pathways(experiment, notes),
+        n_contexts=len(experiment.contexts),
+        with_dose=any(condition.dose is not None for condition in experiment.store.conditions),
+    )
+    return Prepared(inputs, key, notes)
+
+
+def data_key(experiment: Experiment) -> dict[str, Any]:
+    """What makes two training sets the same."""
+    names = sorted(condition.name for condition in experiment.split.train)
+    return {"store": experiment.store.key, "n_genes": experiment.n_genes, "train": names}
+
+
+def _components(experiment: Experiment, root: Path) -> dict[str, np.ndarray]:
+    """Mean and leading principal components of the training cells, scaled by their sd."""
+    config = experiment.config
+    n = max(config.gcae.latent_dim, config.priors.embedding_dim)
+    n = min(n, experiment.n_genes)
+    inputs = {**data_key(experiment), "n_components": n, "seed": config.train.seed}
+    key = artifacts.content_key("pca", inputs)
+    path = artifacts.find(root, "pca", key)
+    if path is None:
+        cells = experiment.train_cells()
+        rng = generator(config.train.seed, "pca")
+        if len(cells) > PCA_CELLS:
+            cells = np.sort(rng.choice(cells, PCA_CELLS, replace=False))
+        pca = fit_pca(experiment.blocks(cells), experiment.n_genes, n, rng)
+        tensors = {"mean": pca.mean, "components": pca.components, "sd": pca.sd}
+        tensors = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}
+        path = artifacts.make(root, "pca", key, inputs, lambda beside: save_file(tensors, beside / "pca.safetensors"))
+    return load_file(path / "pca.safetensors")
+
+
+def _ppi(experiment: Experiment, notes: list[str]) -> PPI | None:
+    priors = experiment.config.priors
+    if priors.ppi is None:
+        notes.append("priors.ppi is null: modules ignore interactions")
+        return None
+    ppi = read_ppi(Path(priors.ppi), priors.ppi_threshold)
+    notes.append(f"PPI: {ppi.coverage(experiment.genes)}")
+    return ppi
+
+
+def _stand_in(name: str, experiment: Experiment, ppi: PPI | None, address: str) -> Embedding:
+    priors, seed = experiment.config.priors, experiment.config.train.seed
+    if name == "random":
+        return random_embedding(sorted({*experiment.genes, *experiment.targets}), priors.embedding_dim, seed)
+    if ppi is None:
+        raise UserError(f"{address}=spectral: the spectral stand-in is made from interactions; give priors.ppi a file")
+    return ppi.spectral(priors.embedding_dim, seed)
+
+
+def _gene_embedding(
+    experiment: Experiment, ppi: PPI | None, components: dict[str, np.ndarray], notes: list[str]
+) -> tuple[np.ndarray | None, np.ndarray | None, str]:
+    """(gene, e) vectors with zeros where missing, which genes have one, and a key of the source."""
+    config = experiment.config
+    name = config.priors.gene_embedding
+    if name is None:
+        notes.append("priors.gene_embedding is null: module tokens carry a learned vector instead")
+        return None, None, "none"
+    if name == "pca":
+        n = config.priors.embedding_dim
+        vectors = (components["components"][:n] * components["sd"][:n, None]).T
+        notes.append("gene embedding: PCA loadings of the training cells (stand-in)")
+        return np.ascontiguousarray(vectors), np.ones(experiment.n_genes, dtype=bool), f"pca:{n}"
+    if name in ("spectral", "random"):
+        embedding = _stand_in(name, experiment, ppi, "priors.gene_embedding")
+        key = f"{name}:{config.priors.embedding_dim}"
+    else:
+        embedding = read_embedding(name)
+        key = content_of(embedding)
+    look = embedding.lookup(experiment.genes)
+    notes.append(f"gene embedding: {embedding.name}, {int(look.found.sum())} of {experiment.n_genes} panel genes")
+    if not look.found.any():
+        raise UserError(
+            f"priors.gene_embedding={name}: no panel gene has a vector; are its symbols those of the store?"
+        )
+    return look.vectors, look.found, key
+
+
+def content_of(embedding: Embedding) -> str:
+    """A key of an embedding's symbols and values."""
+    digest = hashlib.sha256("\n".join(embedding.genes).encode())
+    digest.update(embedding.vectors.tobytes())
+    return digest.hexdigest()
+
+
+def _modules(
+    experiment: Experiment,
+    root: Path,
+    ppi: PPI | None,
+    embedding: np.ndarray | None,
+    found: np.ndarray | None,
+    embedding_key: str,
+) -> tuple[np.ndarray, str]:
+    config = experiment.config
+    inputs = {
+        **data_key(experiment),
+        "grc": config.grc.model_dump(),
+        "embedding": embedding_key,
+        "ppi": None if config.priors.ppi is None else artifacts.file_key(config.priors.ppi),
+        "ppi_threshold": config.priors.ppi_threshold,
+        "seed": config.train.seed,
+    }
+    key = artifacts.content_key("modules", inputs)
+    path = artifacts.find(root, "modules", key)
+    if path is None:
+        adjacency = None if ppi is None else ppi.adjacency(experiment.genes)
+        rng = generator(config.train.seed, "modules")
+        modules = cluster_genes(experiment.n_genes, embedding, found, adjacency, config.grc, rng)
+
+        def write(beside: Path) -> None:
+            save_file({"module_of_gene": modules}, beside / "modules.safetensors")
+            lines = [f"{gene}\t{module}\n" for gene, module in zip(experiment.genes, modules, strict=True)]
+            (beside / "modules.tsv").write_text("gene\tmodule\n" + "".join(lines))
+
+        path = artifacts.make(root, "modules", key, inputs, write)
+    return load_file(path / "modules.safetensors")["module_of_gene"], key
+
+
+def _target_vectors(experiment: Experiment, ppi: PPI | None, notes: list[str]) -> tuple[Tensor | None, Tensor]:
+    """(target, e) vectors of the vocabulary and which targets have one."""
+    config, targets = experiment.config, experiment.targets
+    name = config.priors.target_embedding or ("spectral" if ppi is not None else None)
+    unseen = _unseen_targets(experiment)
+    learned_only = config.flow.target_embedding == "learned"
+    if name is None or learned_only:
+        if unseen:
+            cause = (
+                "flow.target_embedding=learned"
+                if learned_only
+                else "there is neither priors.target_embedding nor priors.ppi"
+            )
+            raise UserError(
+                f"{len(unseen)} targets are in validation or test but not in training ({', '.join(unseen[:3])}, …) and "
+                f"{cause}: nothing is known of them; give priors.target_embedding or priors.ppi, or use split.kind=additive"
+            )
+        if not learned_only:
+            notes.append("target embedding: learned vectors alone (no priors.target_embedding, no priors.ppi)")
+        return None, torch.zeros(len(targets), dtype=torch.bool)
+    if name in ("spectral", "random"):
+        embedding = _stand_in(name, experiment, ppi, "priors.target_embedding")
+    elif name == "pca":
+        raise UserError(
+            "priors.target_embedding=pca: loadings exist for panel genes only; choices: spectral, random, or a file"
+        )
+    else:
+        embedding = read_embedding(name)
+    look = embedding.lookup(targets)
+    notes.append(f"target embedding: {embedding.name}, {int(look.found.sum())} of {len(targets)} targets")
+    if not look.found.any():
+        raise UserError(
+            f"priors.target_embedding={name}: no target has a vector; its symbols must be those of the conditions"
+        )
+    blind = sorted(set(unseen) - {t for t, found in zip(targets, look.found, strict=True) if found})
+    if blind:
+        notes.append(
+            f"{len(blind)} unseen targets have no vector and are predicted as if absent: {', '.join(blind[:5])}"
+        )
+    return torch.from_numpy(look.vectors), torch.from_numpy(look.found)
+
+
+def _unseen_targets(experiment: Experiment) -> list[str]:
+    split = experiment.split
+    seen = {target for condition in split.train for target in condition.targets}
+    return sorted({t for condition in (*split.val, *split.test) for t in condition.targets} - seen)
+
+
+def _pathways(experiment: Experiment, notes: list[str]) -> Tensor | None:
+    config: Config = experiment.config
+    if config.priors.pathways is None:
+        if config.align.lambda_path > 0:
+            notes.append("priors.pathways is null: the pathway loss is off")
+        return None
+    sets = pathway_matrix(read_pathways(Path(config.priors.pathways)), experiment.genes, config.priors.min_genes)
+    if not len(sets.names):
+        notes.append(
+            f"no pathway has {config.priors.min_genes} panel genes (priors.min_genes): the pathway loss is off"
+        )
+        return None
+    notes.append(f"pathways: {len(sets.names)} with at least {config.priors.min_genes} panel genes")
+    return torch.from_numpy(sets.matrix)

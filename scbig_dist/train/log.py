@@ -1,0 +1,93 @@
+"""What a run says of itself: `metrics.jsonl`, TensorBoard, a progress bar."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from scbig_dist.artifacts import write_text
+
+
+class RunLog:
+    """Rank 0 writes; the other ranks hold a silent one (`run` None)."""
+
+    def __init__(self, run: Path | None, progress: bool) -> None:
+        self._path = None if run is None else run / "metrics.jsonl"
+        self._board = None if run is None else SummaryWriter(str(run / "tensorboard"))
+        self._bar = Progress(
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[now]}"),
+            disable=run is None or not progress,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task("", total=None, now="")
+
+    def stage(self, name: str, total: int, done: int) -> None:
+        """Begin a stage at a step; records of later steps are of an earlier, interrupted try."""
+        self._bar.update(self._task, description=name, total=total, completed=done, now="")
+        if self._path is None or not self._path.exists():
+            return
+        kept = [
+            line
+            for line in self._path.read_text().splitlines()
+            if (record := _parse(line)) is not None and (record["stage"] != name or record["step"] <= done)
+        ]
+        write_text(self._path, "".join(f"{line}\n" for line in kept))
+
+    def step(self, done: int, now: str) -> None:
+        self._bar.update(self._task, completed=done, now=now)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """One line of metrics; every number also goes to TensorBoard under `stage/name`."""
+        if self._path is None or self._board is None:
+            return
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({**record, "time": round(time.time(), 3)}) + "\n")
+        for name, value in record.items():
+            if name not in ("stage", "step") and isinstance(value, int | float):
+                self._board.add_scalar(f"{record['stage']}/{name}", value, record["step"])
+        self._board.flush()
+
+    def close(self) -> None:
+        self._bar.stop()
+        if self._board is not None:
+            self._board.close()
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    """The record of a line, or None for one that a crash cut short."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def reset_peak_memory() -> None:
+    """Start a new peak, where the kernel allows it (a process may train several runs)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return  # not Linux, or not permitted: the peak is then the process's own
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_memory_gb() -> float:
+    """Peak resident memory of this process in GB (mapped store pages count)."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e9
+    except OSError:
+        pass  # not Linux: the next line knows
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

@@ -1,0 +1,180 @@
+"""The training loop: the same for both stages, one process or many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from scbig_dist.config import Config
+from scbig_dist.models.protocol import CellBatch, FlowBatch, PerturbationModel, StageLoss
+from scbig_dist.train.checkpoint import load_optimizer, newest_checkpoint, save_checkpoint, tensors_of
+from scbig_dist.train.context import WorkerContext
+from scbig_dist.train.log import RunLog, peak_memory_gb
+from scbig_dist.train.random import torch_seeded
+
+LOG_SECONDS = 1.0  # the least time between two records, checks aside
+
+
+class StageData(Protocol):
+    """What a stage feeds the loop. Everything depends on (seed, step, rank) alone."""
+
+    name: str
+    n_steps: int
+    micro_per_step: int
+    lr: float
+    clip: float | None
+    check_names: tuple[str, ...]
+
+    def micro_batches(self, step: int) -> Sequence[CellBatch | FlowBatch]:
+        """This rank's share of update `step`."""
+        ...
+
+    def n_cells(self, step: int) -> int:
+        """Cells in update `step`, over all ranks."""
+        ...
+
+    def is_check(self, step: int) -> bool:
+        """Whether the model is validated after `step` updates."""
+        ...
+
+    def check(self, model: Any) -> dict[str, float]:
+        """Validation figures (rank 0 computes them); `score` among them is kept best-low."""
+        ...
+
+    def patience(self) -> int | None:
+        """Checks without a better score after which the stage ends; None: never."""
+        ...
+
+
+class _StageLoss(nn.Module):
+    """A module whose forward is the stage's loss: what data-parallel training wraps."""
+
+    def __init__(self, model: PerturbationModel, stage: str) -> None:
+        super().__init__()
+        assert isinstance(model, nn.Module)
+        self.model: Any = model
+        self.stage = stage
+
+    def forward(self, batch: CellBatch | FlowBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        loss: StageLoss = self.model.loss(self.stage, batch)
+        return loss.total, loss.parts
+
+
+def run_stage(
+    model: PerturbationModel, data: StageData, config: Config, context: WorkerContext, checkpoints: Path, log: RunLog
+) -> dict[str, float]:
+    """Train one stage to its end from its newest checkpoint; returns what it cost.
+
+    The model holds the best weights where the stage has a patience, else the last.
+    """
+    assert isinstance(model, nn.Module)
+    modules = model.stage_modules(data.name)
+    learning = [parameter for module in modules for parameter in module.parameters()]
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    for parameter in learning:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.Adam(learning, lr=data.lr, fused=True)
+    state: dict[str, Any] = {"best": None, "bad": 0, "stopped": False, "seconds": 0.0}
+    best: dict[str, Tensor] | None = None
+    start = 0
+    if (saved := newest_checkpoint(checkpoints)) is not None:
+        model.load_state_dict(saved.model)
+        load_optimizer(optimizer, saved.optimizer)
+        state |= saved.state
+        best, start = saved.best, saved.step
+    # With the decoder learning through the alignment alone, some micro-batches leave it untouched.
+    wrapped: Any = context.wrap(_StageLoss(model, data.name), find_unused=config.flow.train_autoencoder)
+    if config.train.compile:
+        wrapped = torch.compile(wrapped)
+    log.stage(data.name, data.n_steps, start)
+    began, logged, durations = time.perf_counter() - state["seconds"], 0.0, list[float]()
+    for step in range(start, data.n_steps):
+        if state["stopped"]:
+            break
+        model.train()
+        tick = time.perf_counter()
+        total, parts = _update(wrapped, data, config, context, step)
+        if data.clip is not None:
+            nn.utils.clip_grad_norm_(learning, data.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        now = time.perf_counter()
+        durations = [*durations[-99:], now - tick]
+        done = step + 1
+        last, checked = done == data.n_steps, data.is_check(done)
+        record: dict[str, Any] = {}
+        if checked:
+            model.eval()
+            figures = _from_rank_zero(data, model, context)
+            record = {name: value for name, value in figures.items() if name != "score"}
+            if state["best"] is None or figures["score"] < state["best"]:
+                state |= {"best": figures["score"], "bad": 0}
+                best = tensors_of(model) if data.patience() is not None else None
+            else:
+                state["bad"] += 1
+            state["stopped"] = (limit := data.patience()) is not None and state["bad"] >= limit
+        if checked or last or now - logged > LOG_SECONDS:
+            logged = now
+            cells_per_s = data.n_cells(step) / median(durations)
+            record |= {"loss": float(total), **{name: float(value) for name, value in parts.items()}}
+            record |= {"step_ms": 1e3 * median(durations), "cells_per_s": cells_per_s, "peak_mem_gb": peak_memory_gb()}
+            record |= {"micro_step": done * data.micro_per_step, "seconds": now - began}
+            log.write({"stage": data.name, "step": done, **record})
+            log.step(done, f"loss {record['loss']:.4f} · {cells_per_s:,.0f} cells/s · {record['peak_mem_gb']:.1f} GB")
+        if done % config.train.checkpoint_every == 0 or last or state["stopped"]:
+            state["seconds"] = time.perf_counter() - began
+            if context.rank == 0:
+                save_checkpoint(checkpoints, done, model, optimizer, state, best)
+            context.barrier()
+        if checked:
+            context.report({"step": done, **record}, None)
+    if best is not None:
+        model.load_state_dict(best)
+    model.eval()
+    step_ms = 1e3 * median(durations) if durations else float("nan")
+    return {"seconds": time.perf_counter() - began, "step_ms": step_ms, "cells_per_s": 1e3 * data.n_cells(0) / step_ms}
+
+
+def _update(
+    wrapped: Any, data: StageData, config: Config, context: WorkerContext, step: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Gradients of one update, summed over this rank's micro-batches; the loss over all ranks."""
+    micro_batches = data.micro_batches(step)
+    n_micro = len(micro_batches)
+    total: Tensor | None = None
+    parts: dict[str, list[Tensor]] = {}
+    for index, batch in enumerate(micro_batches):
+        micro_step = (step * n_micro + index) * context.world_size + context.rank
+        with ExitStack() as stack:
+            stack.enter_context(torch_seeded(config.train.seed, data.name, micro_step, context.device))
+            if context.world_size > 1 and index < n_micro - 1:
+                stack.enter_context(wrapped.no_sync())
+            reduced = config.train.precision == "bfloat16"
+            stack.enter_context(torch.autocast(context.device.type, torch.bfloat16) if reduced else nullcontext())
+            loss, named = wrapped(batch)
+            (loss / n_micro).backward()
+        total = loss.detach() if total is None else total + loss.detach()
+        for name, value in named.items():
+            parts.setdefault(name, []).append(value)
+    assert total is not None
+    total = context.sum(total / (n_micro * context.world_size))
+    # A term that is off in some micro-batches is averaged over those of this rank where it is on.
+    return total, {name: torch.stack(values).mean() for name, values in parts.items()}
+
+
+def _from_rank_zero(data: StageData, model: nn.Module, context: WorkerContext) -> dict[str, float]:
+    """One rank's figures for all, so that every rank takes the same decision."""
+    figures = data.check(model) if context.rank == 0 else {}
+    if context.world_size == 1:
+        return figures
+    values = torch.tensor([figures.get(name, 0.0) for name in data.check_names], dtype=torch.float64)
+    summed = context.sum(values.to(context.device)).tolist()
+    return dict(zip(data.check_names, summed, strict=True))

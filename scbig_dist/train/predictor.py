@@ -1,0 +1,117 @@
+"""A trained run, ready to predict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from scbig_dist.conditions import Condition
+from scbig_dist.config import Config, load_config
+from scbig_dist.errors import UserError, suggest
+from scbig_dist.models.protocol import ConditionInput
+from scbig_dist.models.scbig import ModelInputs, ScBIG
+from scbig_dist.screen.splits import Split
+from scbig_dist.store.reader import Store
+from scbig_dist.train.context import pick_device
+from scbig_dist.train.experiment import Experiment, open_experiment
+from scbig_dist.train.random import generator
+
+
+class Predictor:
+    """Predicts log-normalised cells of a run's panel under any condition of known targets."""
+
+    def __init__(self, experiment: Experiment, model: ScBIG, device: torch.device) -> None:
+        self._experiment, self._model, self._device = experiment, model.to(device).eval(), device
+
+    @property
+    def store(self) -> Store:
+        return self._experiment.store
+
+    @property
+    def split(self) -> Split:
+        return self._experiment.split
+
+    @property
+    def config(self) -> Config:
+        return self._experiment.config
+
+    @property
+    def n_genes(self) -> int:
+        return self._experiment.n_genes
+
+    @property
+    def experiment(self) -> Experiment:
+        return self._experiment
+
+    def predict(self, condition: Condition, n_cells: int, seed: int, fast: bool = False) -> np.ndarray:
+        """float32 (n_cells, gene): control cells drawn from the condition's context, carried along the flow."""
+        store = self.store
+        rng = generator(seed, f"predict {condition.name}")
+        rows = rng.choice(store.cells(store.control(condition.context)), n_cells)
+        given = self._given(condition)
+        parts = []
+        for start in range(0, n_cells, self.config.flow.batch):
+            x = store.dense(rows[start : start + self.config.flow.batch], self.n_genes)
+            parts.append(self._model.predict(torch.from_numpy(x).to(self._device), given, fast).cpu().numpy())
+        return np.concatenate(parts)
+
+    @torch.no_grad()
+    def reconstruct(self, cells: np.ndarray) -> np.ndarray:
+        """float32 (cell, gene) encoded and decoded: what the latent can carry at best."""
+        x = torch.from_numpy(np.ascontiguousarray(cells, dtype=np.float32)).to(self._device)
+        return self._model.autoencoder(x).cpu().numpy()
+
+    def _given(self, condition: Condition) -> ConditionInput:
+        known = self._experiment.targets
+        for target in condition.targets:
+            if target not in known:
+                raise UserError(
+                    f"condition {condition.perturbation}: target '{target}' is not in the screen; {suggest(target, known)}"
+                )
+        slots = max(len(c.targets) for c in self.store.conditions)
+        if len(condition.targets) > slots:
+            raise UserError(
+                f"condition {condition.perturbation}: {len(condition.targets)} targets, the screen has at most {slots}"
+            )
+        if not condition.targets:
+            raise UserError(f"condition {condition.perturbation}: control needs no prediction; name a perturbation")
+        given = self._experiment.condition_input([condition])
+        return ConditionInput(*(value.to(self._device) for value in (given.targets, given.context, given.dose)))
+
+
+def load_predictor(run: Path) -> Predictor:
+    """The trained model of a run directory; an error where training has not ended."""
+    if not (run / "config.yaml").is_file():
+        raise UserError(f"{run}: not a run (no config.yaml); 'scbig train … -o RUN' makes one")
+    if not (run / "run.json").is_file():
+        raise UserError(f"{run}: training has not ended; finish it with 'scbig train … -o {run} --resume'")
+    config = load_config(run / "config.yaml")
+    known = open_experiment(config, run / "split.json")
+    names = json.loads((run / "model" / "names.json").read_text())
+    fixed: dict[str, Tensor] = load_file(run / "model" / "inputs.safetensors")
+    weights = load_file(run / "model" / "weights.safetensors")
+    if names["genes"] != known.genes or names["targets"] != known.targets:
+        raise UserError(
+            f"{run}: the store {config.store} is not the one that the run was trained on; restore it or train anew"
+        )
+    inputs = ModelInputs(
+        module_of_gene=fixed["module_of_gene"],
+        gene_mean=fixed["gene_mean"],
+        gene_embedding=fixed.get("gene_embedding"),
+        components=fixed.get("components"),
+        target_vectors=fixed.get("target_vectors"),
+        target_known=fixed["target_known"],
+        pathways=None,
+        n_contexts=len(names["contexts"]),
+        with_dose=names["with_dose"],
+    )
+    device = pick_device(config.train.gpus if torch.cuda.is_available() else 0.0)
+    torch.set_num_threads(config.train.threads)
+    model = ScBIG(inputs, config)
+    model.load_state_dict(weights)
+    return Predictor(known, model, device)

@@ -1,0 +1,23 @@
+"""Shapes are checked while tests run: the hook must come before the package is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jaxtyping
+import pytest
+import torch
+
+jaxtyping.install_import_hook(["scbig_dist.nn", "scbig_dist.flow", "scbig_dist.losses"], "beartype.beartype")
+
+# Tensors are tiny here: more threads would only wait for each other.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Public screens and priors beside the repository; tests that need them skip where they are absent."""
+    path = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("no ../shared/data beside the repository: public screens and priors are not here")
+    return path

@@ -1,0 +1,90 @@
+"""Presets load, say what they claim to say, and the lock holds what the package needs."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scbig_dist.config import Config, addresses, load_config, read_values
+
+ROOT = Path(__file__).resolve().parents[1]
+PRESETS = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.name)
+def test_preset_loads(path: Path):
+    load_config(path)
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.name)
+def test_preset_opens_with_what_it_is_for(path: Path):
+    assert path.read_text().startswith("# ")
+
+
+def test_norman_additive_writes_out_every_default():
+    values = read_values(ROOT / "configs" / "norman_additive.yaml")
+    assert load_config(ROOT / "configs" / "norman_additive.yaml") == Config()
+    assert set(addresses()) == set(values)
+
+
+def test_paper_and_released_code_differ_where_they_are_known_to():
+    paper = load_config(ROOT / "configs" / "norman_additive_paper.yaml")
+    code = load_config(ROOT / "configs" / "norman_additive_released.yaml")
+    assert (paper.flow.train_autoencoder, code.flow.train_autoencoder) == (True, False)
+    assert (paper.align.every, code.align.every) == (1, 1000)
+    assert (paper.flow.condition_drop, code.flow.condition_drop) == (0.0, 0.9)
+    assert (paper.gcae.projection, code.gcae.projection) == ("per_module", "shared")
+    assert paper.flow.steps == code.flow.steps == 500_000
+
+
+@pytest.mark.parametrize("name", ["cpu_small.yaml", "demo.yaml"])
+def test_small_presets_are_small_and_ask_for_no_gpu(name: str):
+    config, full = load_config(ROOT / "configs" / name), Config()
+    assert config.train.gpus == 0
+    assert config.gcae.width <= 64 and config.flow.steps <= 10_000 < full.flow.steps
+    assert config.flow.steps % config.flow.validate_every == 0  # the last step is validated
+
+
+def locked() -> dict[str, str]:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
+    assert all(len(pin) == 2 for pin in pins), "one name==version a line"
+    return {_plain(name): version for name, version in pins}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name.split("[")[0]).lower()
+
+
+def test_lock_holds_every_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {_plain(re.split(r"[<>=!~ ;]", each)[0]) for each in needed}
+    assert not names - set(locked())
+
+
+def test_lock_has_no_paths_or_builds():
+    text = (ROOT / "requirements.lock").read_text()
+    assert not re.search(r"^(?!#).*(\+cpu|@|file:|://|^-)", text, re.MULTILINE)
+    assert locked()["torch"] == "2.13.0"
+    assert "scbig-dist" not in locked()
+
+
+def test_published_values_are_tables_with_a_source():
+    book = yaml.safe_load((ROOT / "tune" / "published.yaml").read_text())
+    assert book["source"]["title"] and book["source"]["authors"] and book["hardware"]["default"]
+    for name in book["printed_as"]:
+        table = book[name]
+        if "rows" in table:
+            rows = table["rows"].values() if isinstance(table["rows"], dict) else table["rows"]
+            assert all(len(row) == len(table["columns"]) for row in rows), name
+
+
+def test_published_values_equal_the_transcript(shared_data: Path):
+    transcript = yaml.safe_load((shared_data.parent / "published.yaml").read_text())
+    book = yaml.safe_load((ROOT / "tune" / "published.yaml").read_text())
+    assert {name: book[name] for name in transcript} == transcript

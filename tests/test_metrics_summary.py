@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import numpy as np
+
+from scbig_dist.metrics.summary import METRICS, best, summarise
+
+
+def test_mean_leaves_undefined_out_and_counts_it():
+    result = summarise(np.array([1.0, np.nan, 3.0]))
+    assert (result.mean, result.n, result.n_undefined) == (2.0, 3, 1)
+
+
+def test_mean_of_nothing_is_none():
+    assert summarise(np.full(4, np.nan)).mean is None
+    assert summarise(np.zeros(0)).mean is None
+
+
+def test_best_follows_the_direction_and_skips_undefined():
+    values = {"a": 1.0, "b": 2.0, "c": None, "d": 2.0}
+    assert best(values, "pearson_delta") == {"b", "d"}
+    assert best(values, "mse") == {"a"}
+    assert best({"c": None}, "mse") == set()
+
+
+def test_metrics_carry_the_published_names():
+    assert METRICS[:9] == ("pearson_delta", "pearson_delta_de", "acc", "acc_de", "des", "pds", "l2", "mse", "mae")

@@ -1,0 +1,128 @@
+"""The autoencoder: shapes, symmetries, corners, and that it learns."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from scbig_dist.config import GCAEConfig
+from scbig_dist.nn.gcae import Autoencoder
+
+
+def build(labels: torch.Tensor, embedding: torch.Tensor | None = None, **settings: object) -> Autoencoder:
+    small = {"width": 16, "n_heads": 2, "n_inducing": 3, "n_blocks": 1, "latent_dim": 4, "dropout": 0.0}
+    config = GCAEConfig.model_validate(small | settings)
+    return Autoencoder(labels, embedding, torch.full((len(labels),), 0.5), config)
+
+
+CASES = list(itertools.product(("gcae", "plain"), ("mean", "attention", "set_transformer"), ("per_module", "shared")))
+
+
+@pytest.mark.parametrize("encoder, pooling, projection", CASES)
+@pytest.mark.parametrize("with_embedding", [True, False])
+def test_every_setting_reaches_every_parameter(
+    encoder: str, pooling: str, projection: str, with_embedding: bool
+) -> None:
+    torch.manual_seed(0)
+    labels = torch.randint(0, 5, (30,))
+    embedding = torch.randn(30, 6) if with_embedding else None
+    model = build(labels, embedding, encoder=encoder, pooling=pooling, projection=projection)
+    x = torch.rand(7, 30)
+    assert model.encode(x).shape == (7, 4)
+    decoded = model(x)
+    assert decoded.shape == (7, 30)
+    decoded.square().sum().backward()
+    idle = [name for name, p in model.named_parameters() if p.grad is None]
+    assert idle == []
+
+
+@pytest.mark.parametrize(
+    "labels", [torch.zeros(9, dtype=torch.long), torch.arange(9), torch.tensor([0, 0, 0, 5, 5, 9, 9, 9, 9])]
+)
+def test_one_module_a_module_per_gene_and_empty_modules(labels: torch.Tensor) -> None:
+    model = build(labels)
+    x = torch.rand(4, 9)
+    assert model.tokens(x).shape == (4, len(labels.unique()), 16)
+    assert torch.isfinite(model(x)).all()
+
+
+def test_genes_may_come_in_any_order() -> None:
+    """Permuting genes, their labels, embeddings and means permutes the output, within a module's own order."""
+    torch.manual_seed(0)
+    labels, embedding, x = torch.randint(0, 4, (20,)), torch.randn(20, 6), torch.rand(5, 20)
+    # A permutation that keeps the order inside each module: the per-module maps then stay as they are.
+    keys = torch.rand(4)[labels] + torch.arange(20) * 1e-4
+    order = torch.argsort(keys)
+    model = build(labels, embedding)
+    permuted = build(labels[order], embedding[order])
+    permuted.load_state_dict(model.state_dict())
+    torch.testing.assert_close(permuted.encode(x[:, order]), model.encode(x))
+    torch.testing.assert_close(permuted(x[:, order]), model(x)[:, order])
+
+
+def test_permuting_genes_within_a_module_permutes_its_weights() -> None:
+    torch.manual_seed(0)
+    labels, x = torch.tensor([0, 0, 0, 1, 1, 1, 1]), torch.rand(5, 7)
+    order = torch.tensor([2, 0, 1, 6, 5, 3, 4])
+    model, permuted = build(labels), build(labels)
+    permuted.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        for row, within in ((0, [2, 0, 1]), (1, [3, 2, 0, 1])):
+            n = len(within)
+            permuted.project.weight[row, :n] = model.project.weight[row, within]
+            permuted.unproject.weight[row, :, :n] = model.unproject.weight[row][:, within]
+            permuted.unproject.bias[row, :n] = model.unproject.bias[row, within]
+    torch.testing.assert_close(permuted(x[:, order]), model(x)[:, order])
+
+
+def test_a_cell_does_not_depend_on_its_neighbours_in_the_batch() -> None:
+    model, x = build(torch.arange(12) % 4), torch.rand(6, 12)
+    torch.testing.assert_close(model(x)[2:3], model(x[2:3]), rtol=1e-4, atol=1e-6)
+
+
+def test_the_mean_is_subtracted_and_added() -> None:
+    torch.manual_seed(0)
+    model = build(torch.arange(12) % 3)
+    x, shift = torch.rand(6, 12), torch.rand(12)
+    before = model(x)
+    model.gene_mean += shift
+    torch.testing.assert_close(model(x + shift), before + shift)
+
+
+def test_dropout_is_off_in_evaluation() -> None:
+    model, x = build(torch.arange(12) % 3, dropout=0.5), torch.rand(6, 12)
+    assert not torch.equal(model(x), model(x))
+    model.eval()
+    assert torch.equal(model(x), model(x))
+
+
+def test_it_learns_a_planted_structure() -> None:
+    torch.manual_seed(0)
+    labels = torch.arange(24) % 4
+    x = torch.randn(256, 4)[:, labels] + 0.1 * torch.randn(256, 24)
+    model = build(labels, width=32)
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(150):
+        optimiser.zero_grad()
+        loss = (model(x) - x).square().mean()
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 0.15  # variance 1.0
+
+
+@pytest.mark.parametrize("encoder", ["gcae", "plain"])
+def test_bfloat16_is_near_float32(encoder: str) -> None:
+    torch.manual_seed(0)
+    model, x = build(torch.arange(12) % 3, encoder=encoder), torch.rand(6, 12)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model(x)
+    torch.testing.assert_close(half.float(), model(x), atol=0.05, rtol=0.05)
+
+
+def test_gradients_against_finite_differences() -> None:
+    torch.manual_seed(0)
+    model = build(torch.tensor([0, 0, 1, 3, 3]), torch.randn(5, 3), n_heads=2, width=8).double()
+    x = torch.rand(2, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(model, (x,))

@@ -1,0 +1,188 @@
+"""The report of a study: what is chosen, what is shown, what is set beside the paper's values."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from report_cases import HARDWARE, write_study
+
+from scbig_dist.report import write_report
+from scbig_dist.report.published import compare, read_published
+from scbig_dist.report.reading import read_study
+from scbig_dist.report.study import best_trial, question_of
+
+GRID = {"grc.n_modules": [32, 8, 16], "gcae.n_inducing": [8, 4]}
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = write_study(tmp_path_factory.mktemp("grid") / "grid", GRID, published="sensitivity")
+    write_report(path)
+    return path
+
+
+def test_study_report_is_written_whole(grid: Path):
+    names = {p.name for p in (grid / "report").iterdir()}
+    assert {"report.md", "report.html", "heat_map.png", "heat_map.pdf", "cost.png", "learning_curves.png"} <= names
+    assert not [name for name in names if name.endswith(".part")]
+
+
+def test_every_trial_has_a_row_with_its_status_and_reason(grid: Path):
+    text = (grid / "report" / "report.md").read_text()
+    for trial in pd.read_parquet(grid / "trials.parquet").to_dict("records"):
+        assert re.search(rf"\| \**{trial['trial']}\** \| \**{trial['status']}", text)
+    assert "out of memory" in text and "RuntimeError: no memory left" in text and "rung 1 of ASHA" in text
+    assert "Traceback" not in text
+    assert "6 trials: 4 finished, 1 stopped, 1 failed" in text
+
+
+def test_html_is_self_contained(grid: Path):
+    page = (grid / "report" / "report.html").read_text()
+    assert page.count("<svg") == page.count("<figure>") >= 4
+    assert "<script" not in page and "<link" not in page and "@import" not in page
+    assert not re.search(r'(src|href)="(?!#|data:)', page)
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids)), "figures of one page must not share ids"
+    assert set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page)) is not None
+    used = {a or b for a, b in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page)}
+    assert used <= set(ids)
+    assert "prefers-color-scheme: dark" in page and "currentColor" in page
+
+
+def test_data_label_stands_at_the_top(grid: Path):
+    assert "semi-synthetic" in "\n".join((grid / "report" / "report.md").read_text().splitlines()[:4])
+
+
+def test_best_trial_is_chosen_on_validation_among_finished_of_equal_budget(grid: Path):
+    study = read_study(grid)
+    question = question_of(study)
+    assert (question.axes, question.column, question.mode) == (list(GRID)[::-1], "val_pearson_delta", "max")
+    trials = study.trials.copy()
+    assert best_trial(trials, question) == "000"
+    trials.loc[trials["trial"] == "004", "val_pearson_delta"] = 0.99  # stopped early: no equal
+    trials.loc[trials["trial"] == "003", "test_pearson_delta"] = 0.99  # test does not choose
+    assert best_trial(trials, question) == "000"
+    trials.loc[trials["trial"] == "000", "budget"] = 10
+    assert best_trial(trials, question) == "001"
+
+
+def test_a_loss_is_ranked_downwards(tmp_path: Path):
+    path = write_study(tmp_path / "loss", GRID, metric="val_mse")
+    study = read_study(path)
+    assert question_of(study).mode == "min"
+    assert best_trial(study.trials, question_of(study)) == "000"
+
+
+@pytest.mark.parametrize(
+    ("axes", "picture"),
+    [
+        ({"panel.n_hvg": [2000, 500, 1000, 5000]}, "axis"),
+        (GRID, "heat_map"),
+        ({"panel.n_hvg": [2000, 5000], "grc.n_modules": [32, 64], "gcae.encoder": ["gcae", "pca"]}, "parallel"),
+    ],
+)
+def test_picture_fits_the_number_of_axes(tmp_path: Path, axes: dict, picture: str):
+    path = write_study(tmp_path / "study", axes)
+    write_report(path)
+    assert (path / "report" / f"{picture}.png").stat().st_size > 5_000
+    assert (path / "report" / f"{picture}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_searched_plane_is_drawn_as_points(tmp_path: Path):
+    path = write_study(
+        tmp_path / "search", {"align.lambda_corr": [0.1, 0.2, 0.3, 0.5], "align.lambda_path": [0.1, 1.0]}
+    )
+    trials = pd.read_parquet(path / "trials.parquet")
+    trials["align.lambda_corr"] = [0.001 * 3.3**i for i in range(len(trials))]
+    trials["align.lambda_path"] = [10 / 2.7**i for i in range(len(trials))]
+    trials.to_parquet(path / "trials.parquet")
+    write_report(path)
+    assert (path / "report" / "plane.png").is_file()
+
+
+def test_published_scaling_rows_meet_the_trials_with_their_settings(tmp_path: Path):
+    axes = {"panel.n_hvg": [2000, 5000], "grc.n_modules": [32, 64], "gcae.n_inducing": [8], "gcae.latent_dim": [50]}
+    comparison = compare(
+        read_study(write_study(tmp_path / "s", axes)), "scaling_hvg", "val_pearson_delta", "max", read_published()
+    )
+    rows = {(row.setting.split(":")[0], row.metric): row for row in comparison.rows}
+    default = rows["Norman default", "pearson_delta"]
+    assert (default.published, default.ours) == (0.8496, 0.62)
+    assert default.difference == pytest.approx(0.62 - 0.8496)
+    assert not default.comparable and "data: semi-synthetic" in default.reasons
+    assert any(r.startswith("scale: 1,657 genes") for r in default.reasons)
+    assert any("RTX 4090" in part for part in [comparison.hardware])
+    step = rows["Norman default", "step_ms"]
+    assert (step.published, step.ours) == (87.44, 12.0) and "hardware: " + HARDWARE in step.reasons
+    assert rows["10k HVGs", "pearson_delta"].ours is None
+    assert rows["10k HVGs", "pearson_delta"].reasons == ("no finished trial with these settings",)
+    assert rows["Norman default", "peak_mem_gb"].published == 23
+
+
+def test_published_weights_meet_the_nearest_searched_ones(tmp_path: Path):
+    axes = {"align.lambda_corr": [0.12, 0.9, 30.0], "align.lambda_path": [0.1]}
+    path = write_study(tmp_path / "s", axes)
+    comparison = compare(read_study(path), "loss_weights", "val_pearson_delta", "max", read_published())
+    by_setting = {row.setting: row for row in comparison.rows if row.metric == "pearson_delta"}
+    near = next(row for name, row in by_setting.items() if name.startswith("lambda_corr 0.1, lambda_path 0.1"))
+    assert near.ours == 0.62 and "ours: trial 000, align.lambda_corr 0.12" in near.setting
+    far = next(row for name, row in by_setting.items() if name.startswith("lambda_corr 0.1, lambda_path 1"))
+    assert far.ours is None
+
+
+def test_same_data_and_scale_is_comparable_but_not_its_hardware(tmp_path: Path):
+    path = write_study(tmp_path / "s", {"grc.n_modules": [32, 8, 16], "gcae.n_inducing": [8]})
+    run = path / "trials" / "000"
+    text = (run / "run.json").read_text()
+    text = text.replace('"semi-synthetic"', '"real or unknown"').replace("1657", "2051").replace("31500", "89926")
+    (run / "run.json").write_text(text)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["flow"]["steps"] = 500_000
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    comparison = compare(read_study(path), "sensitivity", "val_pearson_delta", "max", read_published())
+    row = next(row for row in comparison.rows if row.metric == "pearson_delta")
+    assert row.comparable and row.published == 0.8496
+
+
+def test_both_hardware_lines_are_shown(grid: Path):
+    text = (grid / "report" / "report.md").read_text()
+    assert "Published hardware: one NVIDIA RTX 3090" in text and f"Our hardware: {HARDWARE}" in text
+    assert "comparable" in text and "figure 6" in text
+
+
+def test_unknown_published_table_is_said_with_the_nearest(tmp_path: Path):
+    path = write_study(tmp_path / "s", GRID, published="scaling_hvgs")
+    write_report(path)
+    assert "did you mean 'scaling\\_hvg'" in (path / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["trials.parquet", "study.yaml"])
+@pytest.mark.parametrize("harm", ["gone", "cut"])
+def test_study_with_a_broken_file_still_reports(grid: Path, tmp_path: Path, name: str, harm: str):
+    path = tmp_path / "study"
+    shutil.copytree(grid, path, ignore=shutil.ignore_patterns("report"))
+    if harm == "gone":
+        (path / name).unlink()
+    else:
+        (path / name).write_bytes(b"PAR1{[" + (path / name).read_bytes()[:40])
+    text = write_report(path).with_suffix(".md").read_text()
+    assert name.replace("_", "\\_") in text and "Missing here" in text
+
+
+def test_study_without_any_finished_trial_reports(tmp_path: Path):
+    path = write_study(tmp_path / "s", {"grc.n_modules": [8, 16]}, published="sensitivity")
+    text = write_report(path).with_suffix(".md").read_text()
+    assert "none was chosen" in text and "no finished trial with these settings" in text
+
+
+def test_study_still_running_reports(tmp_path: Path):
+    path = tmp_path / "new"
+    path.mkdir()
+    (path / "study.yaml").write_text("metric: val_pearson_delta\naxes: {grc.n_modules: [8, 16]}\n")
+    text = write_report(path).with_suffix(".md").read_text()
+    assert "No trial has ended yet" in text
