@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numba import njit
 from scipy.sparse.linalg import eigsh
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from scbig_dist.config import GRCConfig
 from scbig_dist.errors import UserError
@@ -114,7 +115,10 @@ def _spectral(adjacency: sp.csr_array, k: int, rng: np.random.Generator) -> np.n
 
 def _kmeans(vectors: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
     model = KMeans(k, n_init=10, random_state=int(rng.integers(2**31)))
-    with warnings.catch_warnings():  # fewer distinct vectors than modules: the balanced rounding mends it
+    # k-means++ makes many small products, which BLAS threads slow down tenfold on a busy machine;
+    # Lloyd's iterations have threads of their own.
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+        # Fewer distinct vectors than modules: the balanced rounding mends it.
         warnings.filterwarnings("ignore", message="Number of distinct clusters")
         return model.fit_predict(vectors.astype(np.float32)).astype(np.int64)
 

@@ -68,8 +68,14 @@ def test_every_study_file_reads_at_every_scale(name):
         ({"axes": {"panel.n_hvg": [60, 5000]}}, "panel.n_hvg=5000"),
         ({"axes": {"flow.lr": []}}, "empty list"),
         ({"axes": {"flow.lr": {"low": 1e-3, "high": 1e-2}}}, "a grid cannot list"),
-        ({"axes": {"flow.lr": {"low": 0.0, "high": 1e-2, "log": True}}, "sampler": "tpe", "n_trials": 2}, "0 < low < high"),
-        ({"axes": {"align.lambda_corr": {"low": -1.0, "high": 1.0}}, "sampler": "tpe", "n_trials": 2}, "align.lambda_corr=-1"),
+        (
+            {"axes": {"flow.lr": {"low": 0.0, "high": 1e-2, "log": True}}, "sampler": "tpe", "n_trials": 2},
+            "0 < low < high",
+        ),
+        (
+            {"axes": {"align.lambda_corr": {"low": -1.0, "high": 1.0}}, "sampler": "tpe", "n_trials": 2},
+            "align.lambda_corr=-1",
+        ),
         ({"axes": {"flow.lr": {"low": 1e-3, "high": 1e-2}}, "sampler": "tpe"}, "give n_trials"),
         ({"axes": {"flow.lr": [1e-3]}, "n_trials": 2}, "there are 1 points"),
         ({"axes": {"flow.lr": [1e-3]}, "metric": "test_pearson_delta"}, "chosen by validation"),

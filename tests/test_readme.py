@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -37,10 +37,10 @@ MAKE = [line for _, line in COMMANDS if "make" in line.split()]
 INLINE = sorted({m for page in PAGES for m in re.findall(r"`(scbig [^`…]+|make [a-z-]+)`", page.read_text())})
 
 
-def resolve(words: list[str]) -> tuple[click.Command, list[str]]:
+def resolve(words: list[str]) -> tuple[Any, list[str]]:
     """The command that `scbig WORDS…` names, and what is left."""
-    command: click.Command = ROOT_COMMAND
-    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+    command: Any = ROOT_COMMAND
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
         assert words[0] in command.commands, f"no command '{words[0]}'; there are {sorted(command.commands)}"
         command, words = command.commands[words[0]], words[1:]
     return command, words
@@ -55,6 +55,14 @@ def test_scbig_command_parses(line: str):
     command, words = resolve(shlex.split(line, comments=True)[1:])
     if "--help" not in words:
         command.make_context(line, words, resilient_parsing=False)  # raises on an unknown or a missing option
+
+
+@pytest.mark.parametrize(
+    "line", ["scbig train --stores x", "scbig stores", "scbig report", "scbig store build a b --sett x=1"]
+)
+def test_a_wrong_command_is_found(line: str):
+    with pytest.raises(Exception, match=r"(?i)no such option|no command|missing (argument|parameter)"):
+        test_scbig_command_parses(line)
 
 
 @pytest.mark.parametrize("line", SCBIG)

@@ -133,7 +133,7 @@ class Evil:
 def test_torch_file_with_code_is_refused_and_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"genes": Evil()}, tmp_path / "x.pt")
-    with pytest.raises(UserError, match="not a .pt of plain tensors"):
+    with pytest.raises(UserError, match=r"not a .pt of plain tensors"):
         read_embedding(tmp_path / "x.pt")
     assert not (tmp_path / "evil.txt").exists()
     torch.save(torch.zeros(3, 4), tmp_path / "tensor.pt")

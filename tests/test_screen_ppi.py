@@ -52,8 +52,8 @@ def test_columns_are_found_by_name_and_a_gene_may_be_called_nan(tmp_path):
 
 
 def test_two_columns_mean_that_every_row_is_an_edge(tmp_path):
-    graph = read_ppi(write(tmp_path / "p.txt", "A B\nB C\n"), 700)
-    assert graph.nodes == ("A", "B", "C") and len(graph.edges) == 2
+    graph = read_ppi(write(tmp_path / "p.txt", "KLF1 TP53\nTP53 MYC\n"), 700)
+    assert graph.nodes == ("KLF1", "MYC", "TP53") and len(graph.edges) == 2
 
 
 def test_the_last_numeric_column_is_the_score(tmp_path):

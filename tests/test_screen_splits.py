@@ -141,7 +141,9 @@ def test_simulation_counts_follow_gears_fractions():
 
 
 def test_simulation_refuses_a_screen_that_is_too_small():
-    with pytest.raises(UserError, match=r"no validation condition among 2 perturbations of 2 genes .*train_fraction"):
+    with pytest.raises(
+        UserError, match=r"no training condition among 2 perturbations of 2 genes .*raise split.train_fraction"
+    ):
         make_split(screen(["a", "b"]), SplitConfig(kind="simulation", train_fraction=0.4))
 
 
@@ -215,7 +217,7 @@ def test_hand_written_file_rejects(tmp_path, text, message):
 
 
 def test_split_file_that_is_missing_is_named(tmp_path):
-    with pytest.raises(UserError, match="nothing.json: no such file"):
+    with pytest.raises(UserError, match=r"nothing.json: no such file"):
         make_split(screen(["a"]), SplitConfig(file=str(tmp_path / "nothing.json")))
 
 
@@ -247,3 +249,14 @@ def test_real_sample_splits_by_every_other_kind(shared_data):
     for kind in ("holdout", "simulation", "random", "transfer"):
         config = SplitConfig(kind=kind, n_test=3, n_val=2, train_context="k562", test_context="A172")
         assert np.all([make_split(conditions, config).sizes[part] > 0 for part in ("train", "val", "test")])
+
+
+def test_an_exact_name_means_one_dose_and_a_name_without_dose_all(tmp_path):
+    conditions = screen(["a", "b"], doses=(1.0, 10.0))
+    path = tmp_path / "mine.json"
+    path.write_text('{"train": ["b"], "test": ["k562/a@10"], "parts": {"unused": ["a@1"]}}')
+    with pytest.raises(UserError, match="'a@1', not in the data"):
+        read_split(path, conditions)
+    path.write_text('{"train": ["b"], "test": ["k562/a@10"]}')
+    split = read_split(path, conditions)
+    assert split.sizes == {"train": 2, "val": 0, "test": 1, "unused": 1}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from typing import Any
 
-import click
 import typer
 
 from scbig_dist.cli.evaluate import evaluate, predict
@@ -21,7 +21,6 @@ app = typer.Typer(
     name="scbig",
     help="Predict single-cell perturbation responses with scBIG: build a cell store, train, evaluate, sweep, report.",
     epilog="A first tour: 'make demo'. Every setting has one address, e.g. --set flow.lr=1e-4.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -33,20 +32,23 @@ app.command()(predict)
 app.command()(sweep)
 app.command()(report)
 
+# typer carries a click of its own, whose exceptions it does not all export.
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+
 
 def main() -> None:
     """Run a command; a user's mistake is one line on stderr and exit code 2."""
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
     try:
         code = app(standalone_mode=False)
     except UserError as error:
         code = _fail(str(error))
-    except click.exceptions.NoArgsIsHelpError as error:
-        typer.echo(error.format_message())
-        code = 0
-    except click.ClickException as error:
-        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "scbig"
-        code = _fail(f"{error.format_message()} See '{command} --help'.")
-    except (KeyboardInterrupt, click.Abort):
+    except USAGE_ERROR as error:
+        command = error.ctx.command_path if error.ctx else "scbig"
+        message = error.format_message().rstrip(".")  # empty where a group without a command has shown its help
+        code = _fail(f"{message}; see '{command} --help'") if message else 2
+    except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         code = 130
     except BrokenPipeError:

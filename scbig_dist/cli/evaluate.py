@@ -19,22 +19,27 @@ def evaluate(run: Annotated[Path, RUN]) -> None:
 
     Writes RUN/scores.json, RUN/scores_meta.json and RUN/conditions.parquet.
     """
-    from scbig_dist.evaluate import evaluate_run, print_scores
+    from scbig_dist.evaluate import LATENT_CEILING, evaluate_run, print_scores
 
     scores = evaluate_run(run)
     meta = json.loads((run / "scores_meta.json").read_text())
     n_test = meta["n_conditions"]["test"]
-    print_scores(scores, meta["data_label"], f"{n_test} test conditions")
+    print_scores({**scores, LATENT_CEILING: meta["latent_ceiling"]}, meta["data_label"], f"{n_test} test conditions")
     for name, table in meta["part_scores"].items():
         print_scores(table, meta["data_label"], f"part '{name}', {meta['parts'][name]} conditions")
-    ceiling = meta["latent_ceiling"]
-    print_scores({"true cells, encoded and decoded": ceiling}, meta["data_label"], "ceiling of the latent")
-    undefined = [
-        f"{method} {name} in {n}" for method, counts in meta["undefined"].items() for name, n in counts.items()
+    partly = [
+        f"{method} {name} in {n}"
+        for method, counts in meta["undefined"].items()
+        for name, n in counts.items()
+        if n < n_test  # a dash in the table says the rest
     ]
-    if undefined:
-        console = Console(stderr=True)
-        console.print(f"note: undefined and left out of the means, of {n_test} conditions: {'; '.join(undefined)}")
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if partly:
+        console.print(f"note: of {n_test} conditions, undefined and left out of the mean: {'; '.join(partly)}")
+    if meta["linear_absent_targets"]:
+        console.print(
+            f"note: Linear knows nothing of targets outside the panel: {', '.join(meta['linear_absent_targets'])}"
+        )
 
 
 def predict(
@@ -51,17 +56,20 @@ def predict(
     seed: Annotated[int, typer.Option(min=0, help="Which control cells are drawn.")] = 0,
 ) -> None:
     """Predict cells under a perturbation, seen or not, and write them as an .h5ad file."""
-    from scbig_dist.evaluate import write_prediction
-    from scbig_dist.evaluate.request import find_request
+    from scbig_dist.evaluate import find_request, write_prediction
     from scbig_dist.train.predictor import load_predictor
 
-    if output.suffix != ".h5ad":
-        raise UserError(f"--output {output}: not an .h5ad name; write e.g. -o {output.name or 'prediction'}.h5ad")
     if output.is_dir():
         raise UserError(f"--output {output}: a directory; name a file, e.g. -o {output / 'prediction.h5ad'}")
+    if output.suffix != ".h5ad":
+        raise UserError(f"--output {output}: not an .h5ad name; write e.g. -o {output.with_suffix('.h5ad')}")
+    above = next(folder for folder in output.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise UserError(f"--output {output}: {above} is a file, not a folder; name another place")
     predictor = load_predictor(run)
     wanted = find_request(predictor.store, condition, context, dose)
     cells = predictor.predict(wanted, n_cells, seed)
     genes = predictor.store.genes[: predictor.n_genes]
     write_prediction(output, cells, genes, wanted, predictor.config, run, seed)
-    Console(stderr=True).print(f"{output}: {len(cells)} cells × {len(genes)} genes, {wanted.name}, predicted by scBIG")
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"{output}: {len(cells)} cells × {len(genes)} genes, {wanted.name}, predicted by scBIG")

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from scbig_dist.cluster.resources import needs_of
 from scbig_dist.cluster.train import fit
@@ -97,7 +98,13 @@ def score_task(config: Config) -> Any:
     """A Ray task that scores a run where one of its workers would fit: (run, part) -> scores of scBIG."""
     bundle = needs_of(config).bundle()
     task = ray.remote(_score)
-    return task.options(num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0), memory=bundle.get("memory", 0))
+    return task.options(
+        num_cpus=bundle["CPU"],
+        num_gpus=bundle.get("GPU", 0),
+        memory=bundle.get("memory", 0),
+        # Not inside the trial's own placement group, which holds no CPU where the trial only watches.
+        scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),
+    )
 
 
 def _score(run: str, part: str) -> dict[str, float | None]:

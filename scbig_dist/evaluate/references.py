@@ -10,6 +10,7 @@ from scbig_dist.models.baselines import absent_targets, predict_shifts, training
 from scbig_dist.screen.splits import Split
 
 CEILING = "noise ceiling"
+LATENT_CEILING = "latent ceiling"
 
 
 @dataclass(frozen=True)

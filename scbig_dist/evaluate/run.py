@@ -6,7 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -22,7 +22,7 @@ from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.evaluate.ground import Ground, lay_ground
 from scbig_dist.evaluate.references import References, score_references
-from scbig_dist.evaluate.truth import Scores, Truth, find_truth, from_cells, score, true_cells
+from scbig_dist.evaluate.truth import Prediction, Scores, Truth, find_truth, from_cells, score, true_cells
 from scbig_dist.metrics import de
 from scbig_dist.metrics.distribution import WASSERSTEIN_EPSILON
 from scbig_dist.metrics.profiles import LFC_PSEUDOCOUNT
@@ -103,17 +103,19 @@ def evaluate_predictor(
 
 
 def _score_latent(predictor: Predicts, ground: Ground, truth: Truth) -> Scores:
-    """True cells encoded and decoded, scored like a prediction: what the latent can carry at best."""
-    return score(
-        from_cells(
-            ground,
-            [
-                predictor.reconstruct(ground.store.dense(true_cells(ground, condition), ground.n_genes))
-                for condition in truth.conditions
-            ],
-        ),
-        truth,
-    )
+    """True cells encoded and decoded, scored like a prediction: what the latent can carry at best.
+
+    Distances between clouds are of every other cell's reconstruction to the cells between:
+    a cell beside its own reconstruction would be no independent draw.
+    """
+    decoded, clouds, others = [], [], []
+    for condition in truth.conditions:
+        cells = ground.store.dense(true_cells(ground, condition), ground.n_genes)
+        rebuilt = predictor.reconstruct(cells)
+        decoded.append(rebuilt.mean(axis=0, dtype=np.float64))
+        clouds.append(ground.project(rebuilt[::2]))
+        others.append(ground.project(cells[1::2]))
+    return score(Prediction(np.array(decoded), clouds), replace(truth, clouds=tuple(others)))
 
 
 def macro_means(methods: Mapping[str, Scores], rows: Sequence[int] | None = None) -> Table:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from scbig_dist.evaluate.references import CEILING
+from scbig_dist.evaluate.references import CEILING, LATENT_CEILING
 from scbig_dist.metrics.summary import HIGHER_IS_BETTER, METRICS, best
 
+CEILINGS = (CEILING, LATENT_CEILING)
 SCALE = {"mse": (1e3, " ×10³")}  # else every value would print as 0.00
 
 
@@ -21,7 +22,7 @@ def print_scores(
 ) -> None:
     """Methods as rows, metrics as columns with the direction that is better; `*` marks the best of each.
 
-    The noise ceiling competes with nobody; '–' is undefined. On a narrow terminal the
+    Ceilings compete with nobody; '–' is undefined. On a narrow terminal the
     columns continue in further tables, none is cut.
     """
     console = console or Console()
@@ -38,11 +39,11 @@ def print_scores(
             free -= len(_header(names[0])) + 3
             shown.append(names.pop(0))
             table.add_column(_header(shown[-1]), justify="right", no_wrap=True)
-        rivals = {method: row for method, row in scores.items() if method != CEILING}
+        rivals = {method: row for method, row in scores.items() if method not in CEILINGS}
         winners = {name: best({m: row.get(name) for m, row in rivals.items()}, name) for name in shown}
         for method, row in scores.items():
             cells = [_cell(row.get(name), name, len(rivals) > 1 and method in winners[name]) for name in shown]
-            table.add_row(method, *cells, style="dim" if method == CEILING else None)
+            table.add_row(method, *cells, style="dim" if method in CEILINGS else None)
         console.print(table)
 
 

@@ -111,9 +111,9 @@ class ScBIG(nn.Module):
     def _align(self, align: AlignBatch, condition: Tensor) -> list[tuple[str, float, Tensor]]:
         config = self.config.align
         x0 = self.encode(align.x0) if self.config.flow.train_autoencoder else align.x0
-        c = condition[align.condition].expand(len(x0), -1)
+        c = condition[align.condition]
         z1 = solve(
-            lambda t, x: self.velocity(t.expand(len(x)), x, c),
+            lambda t, x: self.velocity(t, x, c),
             x0,
             "midpoint",
             config.n_solver_steps,
@@ -138,9 +138,9 @@ class ScBIG(nn.Module):
         flow = self.config.flow
         z0 = self.encode(control)
         # Encoded once: the condition does not change along the path.
-        c = self.condition(condition.targets, condition.context, condition.dose).expand(len(z0), -1)
+        c = self.condition(condition.targets, condition.context, condition.dose)
         method, n_steps = ("midpoint", VALIDATION_STEPS) if fast else (flow.solver, flow.solver_steps)
-        z1 = solve(lambda t, x: self.velocity(t.expand(len(x)), x, c), z0, method, n_steps, flow.tolerance)
+        z1 = solve(lambda t, x: self.velocity(t, x, c), z0, method, n_steps, flow.tolerance)
         return self.decode(z1)
 
 

@@ -14,7 +14,7 @@ import yaml
 from scbig_dist.config import flatten
 from scbig_dist.errors import UserError, suggest
 from scbig_dist.report.reading import RunFiles, StudyFiles
-from scbig_dist.report.wording import METRIC_ORDER, is_missing, number
+from scbig_dist.report.wording import METRIC_ORDER, is_missing, number, setting
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "tune" / "published.yaml"
 
@@ -226,12 +226,12 @@ def _reasons(
 
 def _setting_text(line: _Printed, trial: Mapping[str, Any] | None, study: StudyFiles) -> str:
     """The printed settings, and ours where they are not quite the same."""
-    settings = ", ".join(f"{name} {number(value)}" for name, value in line.settings.items())
+    settings = ", ".join(f"{name} {setting(value)}" for name, value in line.settings.items())
     text = f"{line.name}: {settings}" if line.name and settings else line.name or settings
     if trial is None or not line.settings:
         return text
     near = [
-        f"{SETTINGS[name]} {number(ours)}"
+        f"{SETTINGS[name]} {setting(ours)}"
         for name, value in line.settings.items()
         if (ours := setting_of(study, trial, SETTINGS[name])) != value and name in LOG_SCALED
     ]

@@ -40,6 +40,16 @@ def scores_blocks(run: RunFiles) -> list[Any]:
     about = f"{n_test} test conditions" if n_test else "the test conditions"
     caption = f"Mean over {about} ({run.data_label} data). ● best method; – undefined. Arrows: which way is better."
     blocks: list[Any] = [Heading("Scores on test"), scores_table(run.scores, caption)]
+    ceiling = run.scores_meta.get("latent_ceiling")
+    if isinstance(ceiling, dict):
+        caption = (
+            "What the latent can carry: true test cells, encoded and decoded. A flow in this latent cannot do better."
+        )
+        blocks.append(scores_table({"true cells, encoded and decoded": ceiling}, caption))
+    for part, table in (run.scores_meta.get("part_scores") or {}).items():
+        if isinstance(table, dict) and table:
+            n = (run.scores_meta.get("parts") or {}).get(part)
+            blocks.append(scores_table(table, f"Part '{part}'" + (f", {n} conditions." if n else ".")))
     strip = condition_strip(run.conditions, METRIC)
     if strip is not None:
         blocks.append(Picture("conditions", strip, f"{METRIC} of every test condition, by method."))

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -93,7 +93,8 @@ def parallel_lines(trials: pd.DataFrame, axes: list[str], column: str, best: str
     panel.grid(False)
     values = trials[column].to_numpy(float)
     norm = Normalize(np.nanmin(values), np.nanmax(values) if np.nanmax(values) > np.nanmin(values) else None)
-    colours = colormaps[COLOUR_MAP]
+    # Both ends of the map would vanish on a page that is as dark or as light.
+    colours = LinearSegmentedColormap.from_list("lines", colormaps[COLOUR_MAP](np.linspace(0.22, 0.92, 64)))
     places = np.column_stack([*[_positions(trials[axis]) for axis in axes], norm(values)])
     order = np.argsort(values)
     for i in order if arrow(column) == "↑" else order[::-1]:
@@ -117,7 +118,7 @@ def parallel_lines(trials: pd.DataFrame, axes: list[str], column: str, best: str
     panel.set_yticks([])
     panel.spines["left"].set_visible(False)
     panel.set_xlim(-0.45, len(axes) + 0.1)
-    _colour_bar(figure, ScalarMappable(norm, COLOUR_MAP), panel, column)
+    _colour_bar(figure, ScalarMappable(norm, colours), panel, column)
     return figure
 
 

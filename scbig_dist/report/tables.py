@@ -93,7 +93,7 @@ def scores_table(scores: Mapping[str, Mapping[str, float | None]], caption: str)
     winners = {}
     for metric in metrics:
         known = {m: v for m in methods if m != "noise ceiling" and not is_missing(v := scores[m].get(metric))}
-        if known:
+        if len(known) > 1:
             winners[metric] = (max if arrow(metric) == "↑" else min)(known, key=lambda m: float(known[m] or 0.0))
     columns = ("method", *(f"{m} {arrow(m)}" for m in metrics))
     rows = tuple(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,38 @@ class SimulationSummary:
         )
 
 
+class PatientFile(io.FileIO):
+    """A file that keeps its first failed write as `error` and takes no more.
+
+    HDF5 must be able to close what it opened: where it meets a full disk by itself it
+    prints tracebacks and crashes as Python exits.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        while done < len(view) and self.error is None:
+            try:
+                done += super().write(view[done:])
+            except OSError as error:
+                self.error = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return self.tell() if size is None else size
+
+    def check(self) -> None:
+        """Raise what went wrong, once HDF5 is out of the way."""
+        if self.error is not None:
+            raise self.error
+
+
 @dataclass(frozen=True)
 class Written:
     """Per cell: counts in all, and genes with at least one."""
@@ -77,9 +111,9 @@ def new_file(out: Path, force: bool) -> Iterator[Path]:
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.replace(out)
-    except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
+    except OSError as error:
         raise UserError(
-            f"{out}: cannot be written ({str(error).splitlines()[0]}); free space or choose another place"
+            f"{out}: cannot be written ({error.strerror or error}); free some room or choose another place"
         ) from None
     finally:
         part.unlink(missing_ok=True)
@@ -105,46 +139,55 @@ def write_screen(
     uns: dict[str, Any],
     progress: bool,
 ) -> Written:
-    """Counts (float32 CSR) from consecutive dense blocks, then obs (with `n_counts`, `n_genes`), var and uns."""
-    totals, detected = np.zeros(len(obs), np.int64), np.zeros(len(obs), np.int64)
-    with h5py.File(path, "w") as file, progress_bar(progress) as bar:
-        task = bar.add_task("simulate", total=len(obs))
-        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        x = file.create_group("X")
-        x.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0"})
-        x.attrs["shape"] = np.array([len(obs), len(var)], dtype=np.int64)
-        data, indices = (
-            x.create_dataset(
-                name,
-                (0,),
-                kind,
-                maxshape=(None,),
-                chunks=(CHUNK,),
-                compression="gzip",
-                compression_opts=1,
-                shuffle=True,
-            )
-            for name, kind in (("data", np.float32), ("indices", np.int32))
-        )
-        row = n_stored = 0
-        for block in blocks:
-            flat = block.ravel()
-            stored = np.flatnonzero(flat)
-            cells = slice(row, row + len(block))
-            detected[cells] = np.count_nonzero(block, axis=1)
-            totals[cells] = block.sum(axis=1)
-            for dataset, values in ((data, flat[stored]), (indices, stored % len(var))):
-                dataset.resize((n_stored + len(stored),))
-                dataset[n_stored:] = values.astype(dataset.dtype)
-            row, n_stored = cells.stop, n_stored + len(stored)
-            bar.update(task, completed=row)
-        assert row == len(obs), "blocks cover all cells"
-        x.create_dataset("indptr", data=np.concatenate([[0], np.cumsum(detected)]))
-        write_elem(file, "obs", obs.assign(n_counts=totals, n_genes=detected))
-        write_elem(file, "var", var)
-        write_elem(file, "uns", uns)
-        for name in ("layers", "obsm", "obsp", "varm", "varp"):
-            write_elem(file, name, {})
+    """Counts (float32 CSR) from consecutive dense blocks, then obs (with `n_counts`, `n_genes`), var and uns.
+
+    Raises OSError where the disk does not take it.
+    """
+    with PatientFile(path, "w+") as disk:
+        with h5py.File(disk, "w") as file, progress_bar(progress) as bar:
+            file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+            task = bar.add_task("simulate", total=len(obs))
+            advance = partial(bar.update, task)
+            written = write_counts(file.create_group("X"), blocks, (len(obs), len(var)), disk, advance)
+            write_elem(file, "obs", obs.assign(n_counts=written.totals, n_genes=written.detected))
+            write_elem(file, "var", var)
+            write_elem(file, "uns", uns)
+            for name in ("layers", "obsm", "obsp", "varm", "varp"):
+                write_elem(file, name, {})
+        disk.check()
+    return written
+
+
+def write_counts(
+    group: h5py.Group,
+    blocks: Iterable[Int[np.ndarray, "cell gene"]],
+    shape: tuple[int, int],
+    disk: PatientFile,
+    advance: Callable[..., None],
+) -> Written:
+    """The non-zero counts of all blocks as AnnData's `csr_matrix`."""
+    n_cells, n_genes = shape
+    totals, detected = np.zeros(n_cells, np.int64), np.zeros(n_cells, np.int64)
+    group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0"})
+    group.attrs["shape"] = np.array(shape, dtype=np.int64)
+    layout = {"maxshape": (None,), "chunks": (CHUNK,), "compression": "gzip", "compression_opts": 1, "shuffle": True}
+    data = group.create_dataset("data", (0,), np.float32, **layout)
+    indices = group.create_dataset("indices", (0,), np.int32, **layout)
+    row = n_stored = 0
+    for block in blocks:
+        flat = block.ravel()
+        stored = np.flatnonzero(flat)
+        cells = slice(row, row + len(block))
+        detected[cells] = np.count_nonzero(block, axis=1)
+        totals[cells] = block.sum(axis=1)
+        for dataset, values in ((data, flat[stored]), (indices, stored % n_genes)):
+            dataset.resize((n_stored + len(stored),))
+            dataset[n_stored:] = values.astype(dataset.dtype)
+        disk.check()
+        row, n_stored = cells.stop, n_stored + len(stored)
+        advance(completed=row)
+    assert row == n_cells, "blocks cover all cells"
+    group.create_dataset("indptr", data=np.concatenate([[0], np.cumsum(detected)]))
     return Written(totals, detected)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from scbig_dist.errors import UserError, suggest
-from scbig_dist.screen.textfile import header_or_row, is_number, read_first_lines
+from scbig_dist.screen.textfile import is_number, read_first_lines, split_fields
 
 FORMS = ".npz, .csv, .tsv (also .gz), .pt, .h5ad (file.h5ad:key for an entry of varm)"
 SYMBOL_KEYS = ("genes", "gene", "symbols", "names")
@@ -62,22 +62,27 @@ def read_npz(file: Path, where: str) -> tuple[Any, Any]:
 
 def read_table(file: Path, where: str) -> tuple[Any, Any]:
     """First column symbols, the others numbers; a header is optional."""
-    lines = read_first_lines(file, where)
+    line = read_first_lines(file, where)[0]
     separator = "\t" if ".tsv" in file.suffixes else ","
-    fields = lines[0].split(separator)
+    fields = split_fields(line, separator)
     if len(fields) < 2:
         raise UserError(
             f"{where}: one column; expected a symbol and its vector, separated by {'tabs' if separator == chr(9) else 'commas'}"
         )
-    header = header_or_row(lines, separator, {"gene", "genes", "symbol", "symbols"})
-    if header is None and not is_number(fields[1]):
-        header = 0
+    named = fields[0] in ("", "symbol", "index", *SYMBOL_KEYS) or not any(is_number(field) for field in fields[1:])
     try:
         table = pd.read_csv(
-            file, sep=separator, header=header, dtype={0: str}, keep_default_na=False, na_values={"nan", "NaN", ""}
+            file,
+            sep=separator,
+            header=0 if named else None,
+            dtype={0: str},
+            keep_default_na=False,
+            na_values={"nan", "NaN", ""},
         )
     except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError) as error:
         raise UserError(f"{where}: not a table ({str(error).splitlines()[0]})") from None
+    if table.empty:
+        raise UserError(f"{where}: no vectors in it")
     numbers = table.iloc[:, 1:]
     wrong = [str(column) for column, kind in numbers.dtypes.items() if not np.issubdtype(kind, np.number)]
     if wrong:

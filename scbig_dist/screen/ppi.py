@@ -16,7 +16,7 @@ from scipy.sparse.linalg import eigsh
 
 from scbig_dist.errors import UserError
 from scbig_dist.screen.embeddings import Embedding, unit_rows
-from scbig_dist.screen.textfile import header_or_row, read_first_lines
+from scbig_dist.screen.textfile import is_number, read_first_lines, split_fields
 
 SYMBOL_COLUMNS = (("a", "b"), ("protein1", "protein2"), ("gene1", "gene2"), ("node1", "node2"), ("source", "target"))
 SCORE_COLUMNS = ("combined_score", "combinedscore", "score", "weight")
@@ -121,8 +121,7 @@ def read_table(path: Path, where: str) -> pd.DataFrame:
     lines = read_first_lines(path, where)
     separator = "\t" if "\t" in lines[0] else "," if "," in lines[0] else r"\s+"
     try:
-        known = {name for pair in SYMBOL_COLUMNS for name in pair} | set(SCORE_COLUMNS)
-        header = header_or_row(lines, separator, known)
+        header = 0 if is_header(split_fields(lines[0], separator)) else None
         table = pd.read_csv(path, sep=separator, header=header, dtype={0: str, 1: str}, keep_default_na=False)
     except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError) as error:
         raise UserError(f"{where}: not a table of interactions ({str(error).splitlines()[0]})") from None
@@ -133,6 +132,13 @@ def read_table(path: Path, where: str) -> pd.DataFrame:
     if table.empty:
         raise UserError(f"{where}: no rows; expected two columns of gene symbols and a score")
     return table
+
+
+def is_header(fields: list[str]) -> bool:
+    """True where the first line names columns: known names, or no number where a score would be."""
+    if any(set(pair) <= set(fields) for pair in SYMBOL_COLUMNS) or set(SCORE_COLUMNS) & set(fields):
+        return True
+    return len(fields) > 2 and not any(is_number(field) for field in fields[2:])
 
 
 def score_column(table: pd.DataFrame, names: list[str], where: str) -> Float[np.ndarray, " row"]:

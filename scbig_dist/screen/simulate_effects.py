@@ -16,6 +16,7 @@ nearly silent genes, are raised to 0.1.
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from scbig_dist.screen.cell_writer import (
 )
 from scbig_dist.screen.simulate import assign_cells, cell_table
 from scbig_dist.screen.simulate_truth import Recipe, check_cells, check_enough_cells
+from scbig_dist.screen.textfile import read_first_lines
 
 LABEL = "semi-synthetic"
 MIN_SIZE = 0.1
@@ -164,7 +166,7 @@ def read_effects(path: Path) -> EffectTable:
         labels += [parse_perturbation(str(name)) for name in own]
         shifts.append(np.asarray(matrix, dtype=np.float64))
     for what, names_found in (("conditions", labels), ("genes", genes)):
-        twice = sorted({name for name in names_found if names_found.count(name) > 1})
+        twice = [name for name, count in Counter(names_found).items() if count > 1]
         if twice:
             raise UserError(f"{where}: {what} named twice: {', '.join(twice[:5])}; keep one of each")
     if not labels or CONTROL in labels:
@@ -175,18 +177,10 @@ def read_effects(path: Path) -> EffectTable:
 def read_baseline(path: Path) -> pd.DataFrame:
     """Columns `symbol` (index; of a symbol that comes twice the most expressed), `relative_expression`, `expression_size`."""
     where = f"--baseline {path}"
-    if not path.is_file():
-        raise UserError(f"{where}: no such file")
+    header = read_first_lines(path, where)[0]
     try:
-        table = pd.read_csv(path, sep=None, engine="python", dtype={"symbol": str})
-    except (
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        UnicodeDecodeError,
-        OSError,
-        EOFError,
-        ValueError,
-    ) as error:
+        table = pd.read_csv(path, sep="\t" if "\t" in header else ",", dtype={"symbol": str})
+    except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError) as error:
         raise UserError(f"{where}: not a table ({str(error).splitlines()[0]})") from None
     numbers = ["relative_expression", "expression_size"]
     missing = [name for name in ("symbol", *numbers) if name not in table.columns]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -69,29 +70,33 @@ class Vocabulary:
     """The conditions at hand, found by any spelling of their name."""
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
-        self.names: dict[str, list[Condition]] = {}
-        for condition in conditions:
-            for name in (condition.name, f"{condition.context}/{condition.perturbation}", condition.perturbation):
-                members = self.names.setdefault(canonical(name), [])
-                if condition not in members:
-                    members.append(condition)
-        self.choices = sorted({condition.name for condition in conditions if not condition.is_control})
+        self.exact = {canonical(condition.name): [condition] for condition in conditions}
+        self.loose: dict[str, list[Condition]] = {}
+        for condition in dict.fromkeys(conditions):
+            for name in (f"{condition.context}/{condition.perturbation}", condition.perturbation):
+                self.loose.setdefault(canonical(name), []).append(condition)
+        self.perturbed = sorted_conditions(condition for condition in conditions if not condition.is_control)
 
     def look_up(self, names: Any, part: str, where: str) -> tuple[Condition, ...]:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UserError(f"{where}: '{part}' is not a list of condition names such as \"context/A+B\"")
-        unknown = sorted(name for name in names if canonical(name) not in self.names)
+        meant = {name: self.exact.get(canonical(name)) or self.loose.get(canonical(name), []) for name in names}
+        unknown = sorted(name for name in names if not meant[name])
         if unknown:
-            raise UserError(
-                f"{where}: '{part}' names {listed(unknown)}, not in the data; {_nearest(unknown[0], self.choices)}"
-            )
-        found = {condition for name in names for condition in self.names[canonical(name)]}
+            raise UserError(f"{where}: '{part}' names {listed(unknown)}, not in the data; {self.nearest(unknown[0])}")
+        found = set(chain.from_iterable(meant.values()))
         controls = sorted(condition.name for condition in found if condition.is_control)
         if controls:
             raise UserError(
                 f"{where}: '{part}' names the control {listed(controls)}; controls are always at hand, leave them out"
             )
         return sorted_conditions(found)
+
+    def nearest(self, name: str) -> str:
+        """A hint at the condition that was meant, spelled with or without a context as `name` is."""
+        choices = dict.fromkeys(c.name if "/" in name else c.perturbation for c in self.perturbed)
+        hint = suggest(name, choices)
+        return hint if hint.startswith("did") else f"choices: {listed(list(choices))}"
 
 
 def canonical(name: str) -> str:
@@ -100,11 +105,6 @@ def canonical(name: str) -> str:
     perturbation, at, dose = rest.partition("@")
     targets = sorted(target.strip() for target in perturbation.split("+"))
     return f"{context}{slash}{'+'.join(targets)}{at}{dose}"
-
-
-def _nearest(name: str, choices: list[str]) -> str:
-    hint = suggest(name, choices)
-    return hint if len(hint) < 200 else f"choices: {listed(choices)}"
 
 
 def _read_json(path: Path, where: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -40,12 +40,9 @@ def read_first_lines(path: Path, where: str, n: int = 2) -> list[str]:
     return first
 
 
-def header_or_row(lines: list[str], separator: str, known: Set[str]) -> int | None:
-    """0 where the first line names columns, None where it is data (pandas' `header`)."""
-    fields = [field.strip() for field in re.split(separator, lines[0])]
-    if any(field.lower().lstrip("#") in known for field in fields):
-        return 0
-    return 0 if len(fields) > 2 and not any(is_number(field) for field in fields[2:]) else None
+def split_fields(line: str, separator: str) -> list[str]:
+    """Lower-case fields of a line; a `#` before the first is a header's mark."""
+    return [field.strip().lower().lstrip("#") for field in re.split(separator, line)]
 
 
 def is_number(text: str) -> bool:

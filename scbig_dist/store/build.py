@@ -46,7 +46,7 @@ def build_store(source: Path, out: Path, config: Config, progress: bool = True, 
     `force` replaces a store that is there, once the new one is whole. UserError for any fault
     of the file, the settings or the place.
     """
-    source, out = Path(source), Path(os.path.abspath(out))
+    source, out = Path(source), Path(os.path.realpath(out))
     require_free(out, force)
     inputs = _look_over(source, config)
     with workspace(out, force) as folder, Progress(progress) as bar:

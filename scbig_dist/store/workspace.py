@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scbig_dist.errors import UserError
-from scbig_dist.store.schema import MANIFEST
+from scbig_dist.store.schema import CHECKSUM, MANIFEST
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -20,11 +20,9 @@ READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 def require_free(out: Path, force: bool) -> None:
     """UserError where `out` exists and may not be replaced. `force` replaces a store, never anything else."""
-    if out.is_symlink() and not out.exists():
-        raise UserError(f"{out}: a link that leads nowhere; remove it or name another STORE")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not (out / MANIFEST).is_file():
+    if not ((out / MANIFEST).is_file() and (out / CHECKSUM).is_file()):
         raise UserError(f"{out}: exists and is no cell store; name another STORE (it is never overwritten)")
     if not force:
         raise UserError(f"{out}: a cell store is there already; name another STORE, or replace it with --force")

@@ -16,6 +16,7 @@ from scbig_dist.errors import UserError, suggest
 from scbig_dist.models.protocol import ConditionInput
 from scbig_dist.screen.splits import Split, make_split, read_split
 from scbig_dist.store.reader import Store, open_store
+from scbig_dist.store.schema import Manifest
 
 STAND_INS = ("pca", "spectral", "random")
 BLOCK = 2048  # cells that are dense in memory at a time
@@ -81,11 +82,10 @@ class Experiment:
         )
 
 
-def resolve(config: Config, manifest: Any, explicit: Mapping[str, Any] | None = None) -> Config:
+def resolve(config: Config, manifest: Manifest, explicit: Mapping[str, Any] | None = None) -> Config:
     """The config with what the store has settled; an explicit setting against it is refused."""
-    settled = {f"data.{key}": value for key, value in manifest.data.items()}
-    settled |= {f"qc.{key}": value for key, value in manifest.qc.items()}
-    settled["panel.hvg_flavor"] = manifest.panel["hvg_flavor"]
+    settled = flatten({"data": manifest.data.model_dump(), "qc": manifest.qc.model_dump()})
+    settled["panel.hvg_flavor"] = manifest.panel.hvg_flavor
     for address, value in (explicit or {}).items():
         if address in settled and settled[address] != value:
             raise UserError(

@@ -1,0 +1,131 @@
+"""Training and studies on a local Ray: one session for the file, tiny trials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+from cluster_cases import make_store, write_study
+
+from scbig_dist.cluster.plan import Plan, make_plan
+from scbig_dist.cluster.search import OPTUNA_NAME, storage_url
+from scbig_dist.cluster.session import ray_session
+from scbig_dist.cluster.study import read_study
+from scbig_dist.cluster.train import train_on_ray
+from scbig_dist.cluster.trials import ERROR_FILE, ROW_FILE
+from scbig_dist.cluster.tune import run_sweep
+from scbig_dist.errors import UserError
+from scbig_dist.train.context import LocalContext
+from scbig_dist.train.run import train_run
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_store(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def session() -> Iterator[None]:
+    with ray_session(cpus=2):
+        yield
+
+
+def tiny_plan(folder: Path, store: str) -> Plan:
+    path = write_study(folder / "s.py", axes={"flow.lr": [2e-3]})
+    return make_plan(read_study(path), path, {"store": store})
+
+
+def curve(run: Path) -> pd.DataFrame:
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    table = pd.DataFrame(records).set_index(["stage", "step"])
+    return table[["loss", "val_loss", "val_pearson_delta"]]
+
+
+def test_two_workers_and_one_process_have_the_same_loss_curve(tmp_path, store):
+    plan = tiny_plan(tmp_path, store)
+    train_run(plan.base, tmp_path / "one", LocalContext(), progress=False)
+    train_on_ray(plan.config({"train.workers": 2}), tmp_path / "two", progress=False)
+    one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
+    shared = one.index.intersection(two.index)
+    assert len(shared) >= 6
+    # float32 gradients are summed in another order; nothing else differs.
+    pd.testing.assert_frame_equal(one.loc[shared], two.loc[shared], rtol=1e-4, atol=1e-5)
+
+
+def test_a_workers_user_error_comes_out_as_it_was(tmp_path, store):
+    plan = tiny_plan(tmp_path, store)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"taken: .*exists") as error:
+        train_on_ray(plan.base, tmp_path / "taken", progress=False)
+    assert "\n" not in str(error.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.py", "taken"]
+
+
+def test_more_workers_than_the_machine_holds_are_refused(tmp_path, store):
+    plan = tiny_plan(tmp_path, store)
+    with pytest.raises(UserError, match=r"4 workers × \(1 CPUs\): missing 4 CPUs \(there are 2\)"):
+        train_on_ray(plan.config({"train.workers": 4, "flow.accumulate": 4}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_sweep_keeps_a_failed_trial_and_scores_the_best_on_test(tmp_path, store):
+    missing = str(tmp_path / "no-such-file.npz")
+    path = write_study(
+        tmp_path / "s.py",
+        axes={"priors.gene_embedding": ["pca", missing], "flow.lr": [1e-3]},
+        fixed={"train.workers": 1},
+    )
+    out = tmp_path / "out"
+    run_sweep(path, out, {"store": store})
+    table = pd.read_parquet(out / "trials.parquet").set_index("trial")
+    assert table["status"].to_dict() == {"0000": "finished", "0001": "failed"}
+    assert table.loc["0001", "error"].startswith("UserError: ") and "no-such-file" in table.loc["0001", "error"]
+    assert "Traceback" in (out / "trials" / "0001" / ERROR_FILE).read_text()
+    good = table.loc["0000"]
+    assert good["budget"] == 80 and good["n_parameters"] > 0 and good["peak_mem_gb"] > 0.05
+    assert -1 <= good["val_pearson_delta"] <= 1 and -1 <= good["test_pearson_delta"] <= 1
+    assert (out / "trials" / "0000" / "scores.json").exists() and not (out / "ray").exists()
+    # The same again: nothing is redone, and what is not the same study is refused.
+    written = (out / "trials" / "0000" / ROW_FILE).stat().st_mtime_ns
+    run_sweep(path, out, {"store": store}, resume=True)
+    assert (out / "trials" / "0000" / ROW_FILE).stat().st_mtime_ns == written
+    with pytest.raises(UserError, match="already holds a study; add --resume"):
+        run_sweep(path, out, {"store": store})
+    with pytest.raises(UserError, match=r"has changed since it began \(flow\.sigma: 0\.5 → 0\.1\)"):
+        run_sweep(path, out, {"store": store, "flow.sigma": 0.1}, resume=True)
+
+
+def test_asha_stops_the_worse_trial_and_says_where(tmp_path, store):
+    path = write_study(
+        tmp_path / "s.py",
+        # One after the other, the better first: the second meets its score at the first rung.
+        points={"good": {"flow.lr": 1e-2}, "bad": {"flow.lr": 1e-7}},
+        fixed={"train.threads": 2},
+        asha={"grace": 20, "reduction": 2},
+    )
+    run_sweep(path, tmp_path / "out", {"store": store})
+    table = pd.read_parquet(tmp_path / "out" / "trials.parquet").set_index("name")
+    assert table["status"].to_dict() == {"good": "finished", "bad": "stopped"}
+    assert table.loc["bad", "reason"].startswith("asha: val_pearson_delta=")
+    assert "rung 0 (micro-step 20)" in table.loc["bad", "reason"]
+    assert table["budget"].to_dict() == {"good": 80, "bad": 20}
+    assert table["val_pearson_delta"].notna().all()  # of a stopped trial: what it reported last
+    found = optuna.load_study(study_name=OPTUNA_NAME, storage=storage_url(tmp_path / "out"))
+    assert [trial.state.name for trial in found.trials] == ["COMPLETE", "PRUNED"]
+
+
+def test_trials_with_two_workers_train_on_ray_train(tmp_path, store):
+    path = write_study(tmp_path / "s.py", axes={"train.workers": [2]})
+    run_sweep(path, tmp_path / "out", {"store": store})
+    table = pd.read_parquet(tmp_path / "out" / "trials.parquet")
+    assert table["status"].tolist() == ["finished"], table["error"].tolist()
+    assert table["val_pearson_delta"].notna().all() and table["test_pearson_delta"].notna().all()
+    found = optuna.load_study(study_name=OPTUNA_NAME, storage=storage_url(tmp_path / "out"))
+    assert {20, 80} <= found.trials[0].intermediate_values.keys()  # reports of Ray Train reach the searcher

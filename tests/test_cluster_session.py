@@ -1,0 +1,69 @@
+"""Addresses and tokens: what is wrong is said before Ray is asked."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from scbig_dist.cluster.session import _protect_token, _token_is_there, ray_session
+from scbig_dist.errors import UserError
+
+
+def refused(address: str) -> str:
+    began = time.monotonic()
+    with pytest.raises(UserError) as error, ray_session(address):
+        pass
+    assert time.monotonic() - began < 5
+    assert address in str(error.value) and "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_an_address_that_does_not_answer_is_named_within_five_seconds():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    assert "no answer" in refused(address)
+    assert "no answer" in refused("192.0.2.1:6379")  # a block that is never assigned
+
+
+@pytest.mark.parametrize("address", ["head", "head:gcs", ":6379"])
+def test_text_that_is_no_address(address):
+    assert "not an address" in refused(address)
+
+
+def test_ray_client_is_refused():
+    assert "Ray Client" in refused("ray://127.0.0.1:10001")
+
+
+def test_a_missing_token_is_noticed_before_connecting(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        assert "there is no token" in refused(f"127.0.0.1:{server.getsockname()[1]}")
+
+
+def test_token_is_looked_for_where_ray_looks(tmp_path):
+    assert not _token_is_there({}, tmp_path)
+    assert _token_is_there({"RAY_AUTH_TOKEN": "secret"}, tmp_path)
+    (tmp_path / "token").write_text("secret")
+    assert _token_is_there({"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}, tmp_path)
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("secret")
+    assert _token_is_there({}, tmp_path)
+
+
+def test_token_file_is_for_its_owner_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    _protect_token()  # nothing there: nothing to do
+    path = tmp_path / ".ray" / "auth_token"
+    path.parent.mkdir()
+    path.write_text("secret")
+    path.chmod(0o644)
+    _protect_token()
+    assert path.stat().st_mode & 0o777 == 0o600
