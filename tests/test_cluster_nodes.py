@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from cluster_cases import make_store, write_study
+from training_cases import make_store, write_study
 
 pytestmark = pytest.mark.ray
 
@@ -63,7 +63,7 @@ def test_ctrl_c_leaves_a_study_that_resume_finishes(tmp_path, store):
     study = write_study(
         tmp_path / "s.py",
         axes={"flow.lr": [1e-3, 2e-3]},
-        fixed={"train.threads": 2, "flow.steps": 2000, "flow.validate_every": 100},
+        fixed={"flow.steps": 600, "flow.validate_every": 100},
     )
     out = tmp_path / "out"
     scbig = [str(Path(sys.executable).with_name("scbig")), "sweep", str(study), "--store", store, "-o", str(out)]
@@ -80,7 +80,7 @@ def test_ctrl_c_leaves_a_study_that_resume_finishes(tmp_path, store):
     assert done.returncode == 0, done.stderr
     table = pd.read_parquet(out / "trials.parquet")
     assert table["status"].tolist() == ["finished"] * 2 and table["trial"].tolist() == ["0000", "0001"]
-    assert table["budget"].tolist() == [2000, 2000] and table["test_pearson_delta"].notna().sum() == 1
+    assert table["budget"].tolist() == [600, 600] and table["test_pearson_delta"].notna().sum() == 1
     # It went on from where it was: no step is in the log twice, none is missing before the checkpoint.
     steps = pd.read_json(out / "trials" / "0000" / "metrics.jsonl", lines=True).query("stage == 'flow'")["step"]
     assert steps.is_monotonic_increasing and steps.is_unique and before

@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 import pandas as pd
 import pytest
-from cluster_cases import make_store, write_study
+from training_cases import make_store, write_study
 
 from scbig_dist.cluster.plan import Plan, make_plan
 from scbig_dist.cluster.search import OPTUNA_NAME, storage_url

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from cluster_cases import make_store, write_study
+from training_cases import make_store, write_study
 
 from scbig_dist.cluster.plan import make_plan
 from scbig_dist.cluster.resources import Needs, check_placeable, n_concurrent, n_places

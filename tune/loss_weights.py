@@ -16,4 +16,5 @@ axes = {
 sampler = "tpe"
 n_trials = 24
 asha = {"grace": 100_000, "reduction": 3}
+published = "loss_weights"
 scales = {"cpu": {"base": "../configs/cpu_small.yaml", "n_trials": 8, "asha": None}}

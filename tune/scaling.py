@@ -27,6 +27,7 @@ points = {
         "autoencoder.batch": 128, "flow.batch": 256,
     },
 }  # fmt: skip
+published = "scaling_hvg"
 scales = {
     "cpu": {
         "base": "../configs/cpu_small.yaml",

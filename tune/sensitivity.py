@@ -6,6 +6,7 @@ scored for the best trial alone.
 
 base = "../configs/norman_additive.yaml"
 axes = {"grc.n_modules": [8, 16, 32, 64, 128], "gcae.n_inducing": [4, 8, 16, 32]}
+published = "sensitivity"
 scales = {
     "cpu": {
         "base": "../configs/cpu_small.yaml",

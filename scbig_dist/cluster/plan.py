@@ -17,6 +17,7 @@ from scbig_dist.store.reader import Store, open_store
 from scbig_dist.train.experiment import STAND_INS, settle
 
 FILES = ("store", "split.file", "priors.ppi", "priors.pathways", "priors.gene_embedding", "priors.target_embedding")
+MOST_TRIED = 64  # combinations with one value in them; enough to find a valid one where there is one to find
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,10 @@ def make_plan(study: Study, path: Path, overrides: Mapping[str, Any]) -> Plan:
                 f"{where}: n_trials={n_trials}, but there are {len(points)} points; ask for at most that many"
             )
         points = points[:n_trials]
-    for values in [point.values for point in points] + _corners(study):
-        _check_values(base, store, values, where)
+    for point in points:
+        _check_values(base, store, point.values, where)
+    if study.sampler != "grid":
+        _check_axes(base, store, study, where)
     return Plan(study, base, tuple(points), n_trials, store.key)
 
 
@@ -99,14 +102,21 @@ def _points(study: Study) -> list[Point]:
     return points
 
 
-def _corners(study: Study) -> list[dict[str, Value]]:
-    """Each end of a range and each listed value by itself: enough to name what is out of bounds."""
-    corners: list[dict[str, Value]] = []
-    if study.sampler != "grid":
-        for address, axis in study.axes.items():
-            ends = [axis.low, axis.high] if isinstance(axis, Range) else axis
-            corners += [{address: end} for end in ends]
-    return corners
+def _check_axes(base: Config, store: Store, study: Study, where: str) -> None:
+    """Refuse an end of a range, or a listed value, that no combination with the others makes valid."""
+    ends = {address: [axis.low, axis.high] if isinstance(axis, Range) else axis for address, axis in study.axes.items()}
+    for address, values in ends.items():
+        for value in values:
+            others = [[value] if name == address else of for name, of in ends.items()]
+            errors: list[UserError] = []
+            for combination in itertools.islice(itertools.product(*others), MOST_TRIED):
+                try:
+                    _check_values(base, store, dict(zip(ends, combination, strict=True)), where)
+                    break
+                except UserError as error:
+                    errors.append(error)
+            else:
+                raise errors[0]
 
 
 def _check_values(base: Config, store: Store, values: Mapping[str, Any], where: str) -> None:

@@ -87,8 +87,8 @@ def _connect(address: str) -> None:
             f"--address {address}: Ray Client cannot train; give the head's own address, HOST:6379, or 'auto' on a node"
         )
     if address != "auto":
-        host, colon, port = address.rpartition(":")
-        if not colon or not port.isdigit():
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit():
             raise UserError(
                 f"--address {address}: not an address; write HOST:PORT (the head's port is 6379), or 'auto'"
             )

@@ -61,6 +61,8 @@ class Study(Part):
     """Early stopping; null: every trial runs to its end."""
     test: Literal["best", "all"] = "best"
     """What is scored on test, once, at the end: the best trial and the named points, or all that finished."""
+    published: str | None = None
+    """Table of tune/published.yaml that a report sets beside the study; null: none."""
     scales: dict[str, dict[str, Any]] = {}
     """{name: fields that replace those above}, for `--scale name`."""
 

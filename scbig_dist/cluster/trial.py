@@ -103,7 +103,7 @@ def score_task(config: Config) -> Any:
         num_gpus=bundle.get("GPU", 0),
         memory=bundle.get("memory", 0),
         # Not inside the trial's own placement group, which holds no CPU where the trial only watches.
-        scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),
+        scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 
 N_COMPONENTS = 50
 MAX_PCA_CELLS = 20_000  # more cells move the components less than their sampling error
+MAX_KEPT_VALUES = 100_000_000  # 400 MB
 MAX_CONTROL_CELLS = 2_000  # for differential expression and for the cells of baselines
 MAX_CONDITION_CELLS = 2_000  # for differential expression
 
@@ -83,12 +84,14 @@ def lay_ground(store: Store, split: Split, contexts: Sequence[str], n_genes: int
     cells = np.sort(np.concatenate([store.cells(condition) for condition in (*controls, *split.train)]))
     cells = draw(cells, MAX_PCA_CELLS, generator(seed, "pca cells"))
 
-    def blocks():
+    def blocks() -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(cells), BLOCK):
             yield store.dense(cells[start : start + BLOCK], n_genes)
 
+    # The fit walks over the cells about ten times: a small panel is read once and kept meanwhile.
+    kept = list(blocks()) if len(cells) * n_genes <= MAX_KEPT_VALUES else None
     n_components = min(N_COMPONENTS, n_genes, len(cells) - 1)
-    pca = fit_pca(blocks, n_genes, n_components, generator(seed, "pca"))
+    pca = fit_pca(blocks if kept is None else lambda: kept, n_genes, n_components, generator(seed, "pca"))
     ground = Ground(store, n_genes, n_cells, seed, pca, len(cells), {})
     for context in sorted(set(contexts)):
         rows = ground.draw(store.cells(store.control(context)), MAX_CONTROL_CELLS, f"pool {context}")

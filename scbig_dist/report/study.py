@@ -65,12 +65,10 @@ def question_of(study: StudyFiles) -> Question:
 
 
 def best_trial(trials: pd.DataFrame, question: Question) -> str | None:
-    """The finished trial that validation ranks first, among those that trained longest; None without one."""
+    """The finished trial that validation ranks first; one stopped early had less training and does not compete."""
     if not {"trial", "status", question.column} <= set(trials.columns):
         return None
     done = trials[(trials["status"] == "finished") & trials[question.column].notna()]
-    if "budget" in done and done["budget"].notna().any():
-        done = done[done["budget"] == done["budget"].max()]  # a trial of less training is not its equal
     if done.empty:
         return None
     place = done[question.column].idxmax() if question.mode == "max" else done[question.column].idxmin()

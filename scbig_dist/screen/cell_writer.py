@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from jaxtyping import Float, Int
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scbig_dist.errors import UserError
+from scbig_dist.screen.patient_file import PatientFile
 
 BLOCK_ENTRIES = 8_000_000  # dense entries drawn at once: some 200 MB at the peak
 CHUNK = 1 << 18  # entries of an HDF5 chunk
@@ -44,38 +44,6 @@ class SimulationSummary:
             f"{self.n_doubles} doubles, contexts {', '.join(self.contexts)}; median {self.median_counts:.0f} counts "
             f"and {self.median_detected:.0f} detected genes per cell"
         )
-
-
-class PatientFile(io.FileIO):
-    """A file that keeps its first failed write as `error` and takes no more.
-
-    HDF5 must be able to close what it opened: where it meets a full disk by itself it
-    prints tracebacks and crashes as Python exits.
-    """
-
-    error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        done = 0
-        while done < len(view) and self.error is None:
-            try:
-                done += super().write(view[done:])
-            except OSError as error:
-                self.error = error
-        return len(view)
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.error = self.error or error
-            return self.tell() if size is None else size
-
-    def check(self) -> None:
-        """Raise what went wrong, once HDF5 is out of the way."""
-        if self.error is not None:
-            raise self.error
 
 
 @dataclass(frozen=True)
@@ -143,7 +111,7 @@ def write_screen(
 
     Raises OSError where the disk does not take it.
     """
-    with PatientFile(path, "w+") as disk:
+    with PatientFile(path) as disk:
         with h5py.File(disk, "w") as file, progress_bar(progress) as bar:
             file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
             task = bar.add_task("simulate", total=len(obs))

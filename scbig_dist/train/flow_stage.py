@@ -31,8 +31,8 @@ class FlowStage:
         self.n_steps = self._config.steps // self._config.accumulate
         self.lr = self._config.lr
         self.clip: float | None = self._config.clip
-        self._conditions = list(experiment.split.train)
-        self._input = experiment.condition_input(self._conditions)
+        self.conditions = list(experiment.split.train)
+        self._input = experiment.condition_input(self.conditions)
         # Latents of a frozen encoder never change: computed once, they stay on the device.
         self._latents = None if self._config.train_autoencoder else self._encode(experiment.train_cells())
         self._targets: dict[int, tuple[Tensor | None, Tensor | None]] = {}
@@ -64,10 +64,10 @@ class FlowStage:
     def _micro_batch(self, index: int) -> FlowBatch:
         config, store = self._config, self._experiment.store
         rng = generator(self._seed, "flow", index)
-        chosen = rng.integers(len(self._conditions), size=config.conditions_per_step)
+        chosen = rng.integers(len(self.conditions), size=config.conditions_per_step)
         size = config.batch // config.conditions_per_step
         control, perturbed = [], []
-        for condition in (self._conditions[row] for row in chosen):
+        for condition in (self.conditions[row] for row in chosen):
             control.append(rng.choice(store.cells(store.control(condition.context)), size))
             perturbed.append(rng.choice(store.cells(condition), size))
         n, latent_dim = config.batch, self._experiment.config.gcae.latent_dim
@@ -89,7 +89,7 @@ class FlowStage:
         if corr is None and activation is None:
             return None
         store = self._experiment.store
-        pool = store.cells(store.control(self._conditions[chosen[0]].context))
+        pool = store.cells(store.control(self.conditions[chosen[0]].context))
         return AlignBatch(self._features(rng.choice(pool, self._align.n_cells)), 0, corr, activation)
 
     def _alignment_targets(self, row: int) -> tuple[Tensor | None, Tensor | None]:
@@ -100,7 +100,7 @@ class FlowStage:
             if not (with_corr or with_path):
                 return None, None
             rng = generator(self._seed, "alignment", row)
-            cells = rng.permutation(store.cells(self._conditions[row]))[:TARGET_CELLS]
+            cells = rng.permutation(store.cells(self.conditions[row]))[:TARGET_CELLS]
             x = self._tensor(store.dense(cells, self._experiment.n_genes))
             corr = losses.module_correlation(x, model.membership) if with_corr else None
             few = x[: self._align.n_cells]

@@ -1,4 +1,4 @@
-"""A tiny simulated store and a tiny study, for the tests of the cluster."""
+"""A tiny simulated store, settings and study, for the tests of training and of the cluster."""
 
 from __future__ import annotations
 

@@ -1,0 +1,191 @@
+"""A whole run in one process: it ends, it resumes to the same bits, it shares, it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from scbig_dist.config import Config, build_config
+from scbig_dist.errors import UserError
+from scbig_dist.train.context import LocalContext
+from scbig_dist.train.experiment import open_experiment, settle
+from scbig_dist.train.predictor import load_predictor
+from scbig_dist.train.run import train_run
+from training_cases import TINY, make_store
+
+SMALL = TINY | {"gcae.dropout": 0.1, "flow.dropout": 0.1, "autoencoder.metacells": 0.2, "flow.conditions_per_step": 2}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_store(tmp_path_factory.mktemp("train")))
+
+
+def settings(store: str, **values: Any) -> Config:
+    named = {name.replace("__", "."): value for name, value in values.items()}
+    return settle(build_config({"store": store, **SMALL, **named}))
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model" / "weights.safetensors")
+
+
+def assert_same_bits(one: Path, other: Path) -> None:
+    left, right = weights(one), weights(other)
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        assert torch.equal(value, right[name]), name
+
+
+class Interrupted(Exception):
+    pass
+
+
+class StopsAfter(LocalContext):
+    """Ends the training in its n-th update, mostly between two checkpoints (every tenth)."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self._left = n
+
+    def sum(self, value: torch.Tensor) -> torch.Tensor:
+        self._left -= 1
+        if self._left == 0:
+            raise Interrupted
+        return value
+
+
+def test_run_leaves_a_model_that_predicts(store, tmp_path):
+    train_run(settings(store), tmp_path / "run", LocalContext(), progress=False)
+    predictor = load_predictor(tmp_path / "run")
+    condition = predictor.split.test[0]
+    cells = predictor.predict(condition, 40, seed=1)
+    assert cells.shape == (40, predictor.n_genes)
+    assert np.isfinite(cells).all()
+    assert np.array_equal(cells, predictor.predict(condition, 40, seed=1))
+    summary = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert summary["data_label"] == "simulated"
+    assert summary["n_parameters"] > 0
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert {"autoencoder", "flow"} == {record["stage"] for record in records}
+    assert any("val_pearson_delta" in record for record in records)
+
+
+@pytest.mark.parametrize("n", [5, 25, 60, 75])
+def test_resumed_equals_never_stopped(store, tmp_path, n):
+    config = settings(store)
+    train_run(config, tmp_path / "whole", LocalContext(), progress=False)
+    with pytest.raises(Interrupted):
+        train_run(config, tmp_path / "cut", StopsAfter(n), progress=False)
+    train_run(config, tmp_path / "cut", LocalContext(), resume=True, progress=False)
+    assert_same_bits(tmp_path / "whole", tmp_path / "cut")
+    steps = [json.loads(line) for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
+    flow = [record["step"] for record in steps if record["stage"] == "flow"]
+    assert flow == sorted(set(flow)), "a record of the interrupted try is left"
+
+
+def test_damaged_checkpoint_gives_way_to_the_one_before(store, tmp_path):
+    config = settings(store)
+    train_run(config, tmp_path / "whole", LocalContext(), progress=False)
+    with pytest.raises(Interrupted):
+        train_run(config, tmp_path / "cut", StopsAfter(75), progress=False)
+    newest = sorted((tmp_path / "cut" / "checkpoints" / "flow").glob("step-*"))[-1] / "model.safetensors"
+    newest.write_bytes(newest.read_bytes()[:100])
+    train_run(config, tmp_path / "cut", LocalContext(), resume=True, progress=False)
+    assert_same_bits(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_runs_with_a_common_beginning_share_it(store, tmp_path):
+    shared = tmp_path / "artifacts"
+    train_run(settings(store), tmp_path / "first", LocalContext(), artifact_root=shared, progress=False)
+    other = settings(store, align__lambda_corr=1.0)
+    train_run(other, tmp_path / "second", LocalContext(), artifact_root=shared, progress=False)
+    train_run(other, tmp_path / "alone", LocalContext(), progress=False)
+    assert json.loads((tmp_path / "second" / "run.json").read_text())["autoencoder_reused"]
+    assert not (tmp_path / "second" / "checkpoints" / "autoencoder").exists()
+    assert_same_bits(tmp_path / "second", tmp_path / "alone")
+    assert len(list(shared.glob("autoencoder-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"gcae__encoder": "pca"},
+        {"gcae__encoder": "plain", "gcae__pooling": "attention", "gcae__projection": "shared"},
+        {"gcae__pooling": "set_transformer", "flow__pooling": "attention", "flow__solver": "tsit5"},
+        {"flow__train_autoencoder": True, "flow__coupling": "exact"},
+        {"flow__coupling": "none", "flow__latent_scale": "unit", "flow__condition_drop": 0.9},
+        {"grc__clustering": "kmeans", "priors__gene_embedding": "random"},
+        {"grc__clustering": "none", "priors__gene_embedding": None},
+        {"grc__clustering": "soft", "train__precision": "bfloat16"},
+        {"align__lambda_corr": 0.0, "align__lambda_path": 0.0, "split__n_val": 0},
+    ],
+    ids=lambda values: " ".join(f"{name}={value}" for name, value in values.items()),
+)
+def test_every_variant_trains(store, tmp_path, values):
+    config = settings(store, flow__steps=8, flow__validate_every=4, autoencoder__epochs=1, align__every=2, **values)
+    train_run(config, tmp_path / "run", LocalContext(), progress=False)
+    predictor = load_predictor(tmp_path / "run")
+    assert np.isfinite(predictor.predict(predictor.split.test[0], 8, seed=0)).all()
+
+
+def test_end_to_end_training_moves_the_autoencoder(store, tmp_path):
+    shared = tmp_path / "artifacts"
+    values = {"flow__steps": 8, "flow__validate_every": 8, "align__every": 2}
+    for name, learns in (("frozen", False), ("learns", True)):
+        config = settings(store, flow__train_autoencoder=learns, **values)
+        train_run(config, tmp_path / name, LocalContext(), artifact_root=shared, progress=False)
+    frozen, learns = weights(tmp_path / "frozen"), weights(tmp_path / "learns")
+    moved = [name for name in frozen if name.startswith("autoencoder.") and not torch.equal(frozen[name], learns[name])]
+    assert any("to_latent" in name for name in moved), "the encoder learned nothing from the flow"
+    assert any("unproject" in name for name in moved), "the decoder learned nothing from the alignment"
+
+
+def test_existing_run_is_not_overwritten(store, tmp_path):
+    config = settings(store, flow__steps=8, flow__validate_every=8, autoencoder__epochs=1)
+    train_run(config, tmp_path / "run", LocalContext(), progress=False)
+    before = (tmp_path / "run" / "run.json").read_text()
+    with pytest.raises(UserError, match="--resume"):
+        train_run(config, tmp_path / "run", LocalContext(), progress=False)
+    with pytest.raises(UserError, match="steps: 8.*steps: 16"):
+        longer = settings(store, flow__steps=16, flow__validate_every=8, autoencoder__epochs=1)
+        train_run(longer, tmp_path / "run", LocalContext(), resume=True, progress=False)
+    assert (tmp_path / "run" / "run.json").read_text() == before
+
+
+def test_directory_of_something_else_is_refused(store, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="not a run"):
+        train_run(settings(store), tmp_path, LocalContext(), progress=False)
+
+
+def test_unseen_targets_without_any_prior_are_refused(store, tmp_path):
+    config = settings(store, split__kind="holdout", split__n_test=2, split__n_val=1)
+    with pytest.raises(UserError, match=r"priors.target_embedding or priors.ppi"):
+        train_run(config, tmp_path / "run", LocalContext(), progress=False)
+
+
+def test_setting_against_the_store_is_refused(store):
+    with pytest.raises(UserError, match=r"qc.min_genes=3.*built with qc.min_genes=10"):
+        settle(build_config({"store": store, **SMALL, "qc.min_genes": 3}), {"qc.min_genes": 3})
+
+
+def test_settings_of_a_preset_give_way_to_the_store(store):
+    assert settle(build_config({"store": store, "qc.min_genes": 3})).qc.min_genes == 10
+
+
+def test_more_modules_than_genes_are_refused(store, tmp_path):
+    with pytest.raises(UserError, match=r"grc.n_modules=4000"):
+        train_run(settings(store, grc__n_modules=4000), tmp_path / "run", LocalContext(), progress=False)
+
+
+def test_split_is_written_and_read_back(store, tmp_path):
+    config = settings(store, flow__steps=2, flow__validate_every=2, autoencoder__epochs=1)
+    train_run(config, tmp_path / "run", LocalContext(), progress=False)
+    assert load_predictor(tmp_path / "run").split == open_experiment(config).split
