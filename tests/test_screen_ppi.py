@@ -32,7 +32,7 @@ def write(path, text):
 )
 def test_every_spelling_gives_the_same_graph(tmp_path, name, separator, header):
     lines = ([separator.join(header)] if header else []) + [separator.join(map(str, row)) for row in ROWS]
-    graph = read_ppi(write(tmp_path / name, "\n".join(lines) + "\n"), 700)
+    graph = read_ppi(write(tmp_path / name, "\n".join(lines) + "\n"), 700.0)
     assert graph.nodes == ("A", "B", "C")
     dense = graph.adjacency(["C", "X", "B", "A"])
     assert dense.dtype == bool and dense.format == "csr"
@@ -47,17 +47,17 @@ def test_every_spelling_gives_the_same_graph(tmp_path, name, separator, header):
 
 def test_columns_are_found_by_name_and_a_gene_may_be_called_nan(tmp_path):
     text = "combined_score\textra\tb\ta\n900\tx\tNAN\tTP53\n"
-    graph = read_ppi(write(tmp_path / "p.tsv", text), 700)
+    graph = read_ppi(write(tmp_path / "p.tsv", text), 700.0)
     assert graph.nodes == ("NAN", "TP53")
 
 
 def test_two_columns_mean_that_every_row_is_an_edge(tmp_path):
-    graph = read_ppi(write(tmp_path / "p.txt", "KLF1 TP53\nTP53 MYC\n"), 700)
+    graph = read_ppi(write(tmp_path / "p.txt", "KLF1 TP53\nTP53 MYC\n"), 700.0)
     assert graph.nodes == ("KLF1", "MYC", "TP53") and len(graph.edges) == 2
 
 
 def test_the_last_numeric_column_is_the_score(tmp_path):
-    graph = read_ppi(write(tmp_path / "p.tsv", "x\ty\tfirst\tlast\tnote\nA\tB\t1\t800\thi\nB\tC\t900\t2\tho\n"), 700)
+    graph = read_ppi(write(tmp_path / "p.tsv", "x\ty\tfirst\tlast\tnote\nA\tB\t1\t800\thi\nB\tC\t900\t2\tho\n"), 700.0)
     assert graph.nodes == ("A", "B")
 
 
@@ -78,24 +78,24 @@ def test_the_last_numeric_column_is_the_score(tmp_path):
 )
 def test_ppi_rejects(tmp_path, text, message):
     with pytest.raises(UserError, match=message) as caught:
-        read_ppi(write(tmp_path / "p.tsv", text), 700)
+        read_ppi(write(tmp_path / "p.tsv", text), 700.0)
     assert "\n" not in str(caught.value)
 
 
 def test_ppi_rejects_missing_directory_binary_and_torn_files(tmp_path):
     with pytest.raises(UserError, match="no such file"):
-        read_ppi(tmp_path / "none.tsv", 700)
+        read_ppi(tmp_path / "none.tsv", 700.0)
     with pytest.raises(UserError, match="a directory"):
-        read_ppi(tmp_path, 700)
+        read_ppi(tmp_path, 700.0)
     (tmp_path / "b.tsv").write_bytes(b"\xff\xfe\x00\x80" * 50)
     with pytest.raises(UserError, match="not a text file"):
-        read_ppi(tmp_path / "b.tsv", 700)
+        read_ppi(tmp_path / "b.tsv", 700.0)
     (tmp_path / "torn.tsv.gz").write_bytes(gzip.compress(b"A\tB\t900\n" * 100_000)[:100])
     with pytest.raises(UserError, match="not a"):
-        read_ppi(tmp_path / "torn.tsv.gz", 700)
+        read_ppi(tmp_path / "torn.tsv.gz", 700.0)
     (tmp_path / "text.tsv.gz").write_text("A\tB\t900\n")
     with pytest.raises(UserError, match="not a whole gzip file"):
-        read_ppi(tmp_path / "text.tsv.gz", 700)
+        read_ppi(tmp_path / "text.tsv.gz", 700.0)
 
 
 def random_graph(n: int, seed: int) -> PPI:
@@ -135,12 +135,12 @@ def test_spectral_keeps_the_largest_component_and_its_rows_have_length_one():
 def test_spectral_is_a_function_of_the_seed_and_narrow_on_a_tiny_graph():
     graph = random_graph(600, 2)
     assert np.array_equal(graph.spectral(4, 3).vectors, graph.spectral(4, 3).vectors)
-    triangle = PPI("t", 0, ("a", "b", "c"), np.array([[0, 1], [0, 2], [1, 2]]))
+    triangle = PPI("t", 0.0, ("a", "b", "c"), np.array([[0, 1], [0, 2], [1, 2]]))
     assert triangle.spectral(64, 0).vectors.shape == (3, 2)
 
 
 def test_string_is_read_whole(shared_data):
-    graph = read_ppi(shared_data / "string_v12_links_symbol.tsv.gz", 700)
+    graph = read_ppi(shared_data / "string_v12_links_symbol.tsv.gz", 700.0)
     assert len(graph.edges) == 131_520
     embedding = graph.spectral(16, 0)
     assert embedding.vectors.shape == (11_605, 16) and np.isfinite(embedding.vectors).all()

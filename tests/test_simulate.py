@@ -120,10 +120,10 @@ def test_every_kind_of_split_works_on_the_default_screen(demo):
 def test_priors_know_the_modules(demo):
     screen, folder, _ = demo
     modules = screen.uns["truth"]["modules"]
-    ppi = read_ppi(folder / "priors" / "ppi.tsv", 700)
+    ppi = read_ppi(folder / "priors" / "ppi.tsv", 700.0)
     a = ppi.adjacency(list(screen.var_names)).tocoo()
     assert 0.6 < (modules[a.row] == modules[a.col]).mean() < 0.95
-    assert len(ppi.edges) < len(read_ppi(folder / "priors" / "ppi.tsv", 0).edges)
+    assert len(ppi.edges) < len(read_ppi(folder / "priors" / "ppi.tsv", 0.0).edges)
     assert len(ppi.spectral(16, 0).genes) == 600
     pathways = read_pathways(folder / "priors" / "pathways.gmt")
     assert len(pathways) == 2 * 16 + 3

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,16 @@ class Plan:
 
     def config(self, values: Mapping[str, Any]) -> Config:
         return with_values(self.base, _absolute(values))
+
+    def extremes(self) -> list[Config]:
+        """Configs that hold every kind of trial there may be, as far as `train.*` goes."""
+        configs = [self.config(point.values) for point in self.points]
+        if self.study.sampler != "grid":
+            ends = {address: of for address, of in _ends(self.study).items() if address.startswith("train.")}
+            for combination in itertools.islice(itertools.product(*ends.values()), MOST_TRIED):
+                with suppress(UserError):  # a combination that no trial can have
+                    configs.append(self.config(dict(zip(ends, combination, strict=True))))
+        return configs
 
     def record(self) -> dict[str, Any]:
         """What `study.yaml` keeps: everything that makes two studies the same, and a hash of it."""
@@ -102,9 +113,14 @@ def _points(study: Study) -> list[Point]:
     return points
 
 
+def _ends(study: Study) -> dict[str, list[Any]]:
+    """{address: both ends of its range, or its listed values}."""
+    return {address: [axis.low, axis.high] if isinstance(axis, Range) else axis for address, axis in study.axes.items()}
+
+
 def _check_axes(base: Config, store: Store, study: Study, where: str) -> None:
     """Refuse an end of a range, or a listed value, that no combination with the others makes valid."""
-    ends = {address: [axis.low, axis.high] if isinstance(axis, Range) else axis for address, axis in study.axes.items()}
+    ends = _ends(study)
     for address, values in ends.items():
         for value in values:
             others = [[value] if name == address else of for name, of in ends.items()]

@@ -27,7 +27,7 @@ from scbig_dist.cluster.resources import (
 from scbig_dist.cluster.search import StudySearch, open_optuna
 from scbig_dist.cluster.session import ray_session
 from scbig_dist.cluster.show import Board, print_plan
-from scbig_dist.cluster.study import Range, read_study
+from scbig_dist.cluster.study import read_study
 from scbig_dist.cluster.trial import run_trial, score_task
 from scbig_dist.cluster.trials import Row, make_row, rows_for_test, trial_dir, write_row, write_table
 from scbig_dist.config import Config, flatten
@@ -80,13 +80,7 @@ def run_sweep(
 
 def _needs(plan: Plan) -> list[Needs]:
     """What the trials ask for, each kind once: train.workers and the like may be axes."""
-    configs = [plan.config(point.values) for point in plan.points]
-    if plan.study.sampler != "grid":
-        for address, axis in plan.study.axes.items():
-            ends = [axis.low, axis.high] if isinstance(axis, Range) else axis
-            configs += [plan.config({address: end}) for end in ends if address.startswith("train.")]
-        configs.append(plan.base)
-    return list(dict.fromkeys(needs_of(config) for config in configs))
+    return list(dict.fromkeys(needs_of(config) for config in plan.extremes()))
 
 
 def _check_out(out: Path, plan: Plan, resume: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -20,6 +21,14 @@ class ConditionInput:
     targets: Int[Tensor, "condition slot"]
     context: Int[Tensor, " condition"]
     dose: Float[Tensor, " condition"]
+
+    def to(self, device: torch.device) -> ConditionInput:
+        """The same on a device."""
+        return ConditionInput(self.targets.to(device), self.context.to(device), self.dose.to(device))
+
+    def rows(self, index: Int[Tensor, " row"]) -> ConditionInput:
+        """The conditions at these places."""
+        return ConditionInput(self.targets[index], self.context[index], self.dose[index])
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 
 from scbig_dist.conditions import Condition
 from scbig_dist.config import Config, build_config, flatten, with_values
-from scbig_dist.errors import UserError, suggest
+from scbig_dist.errors import UserError
 from scbig_dist.models.protocol import ConditionInput
 from scbig_dist.screen.splits import Split, make_split, read_split
 from scbig_dist.store.reader import Store, open_store
@@ -118,18 +118,6 @@ def open_experiment(config: Config, split_file: Path | None = None) -> Experimen
     split = read_split(split_file, store.conditions) if split_file else make_split(store.conditions, config.split)
     _check_controls(store, split)
     return Experiment(config, store, split, store.n_genes(config.panel.n_hvg))
-
-
-def find_condition(experiment: Experiment, perturbation: str, context: str | None) -> Condition:
-    """The condition a user names; its context may be left out where the store has one."""
-    contexts = experiment.contexts
-    if context is None:
-        if len(contexts) > 1:
-            raise UserError(f"--condition {perturbation}: name the context too: --context {'|'.join(contexts)}")
-        context = contexts[0]
-    if context not in contexts:
-        raise UserError(f"--context {context}: unknown; {suggest(context, contexts)}")
-    return Condition(context, perturbation)
 
 
 def data_label(experiment: Experiment) -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from scbig_dist import losses
-from scbig_dist.models.protocol import AlignBatch, ConditionInput, FlowBatch
+from scbig_dist.models.protocol import AlignBatch, FlowBatch
 from scbig_dist.models.scbig import ScBIG
 from scbig_dist.train.context import WorkerContext
 from scbig_dist.train.experiment import BLOCK, Experiment
@@ -32,7 +32,7 @@ class FlowStage:
         self.lr = self._config.lr
         self.clip: float | None = self._config.clip
         self.conditions = list(experiment.split.train)
-        self._input = experiment.condition_input(self.conditions)
+        self._input = experiment.condition_input(self.conditions).to(context.device)
         # Latents of a frozen encoder never change: computed once, they stay on the device.
         self._latents = None if self._config.train_autoencoder else self._encode(experiment.train_cells())
         self._targets: dict[int, tuple[Tensor | None, Tensor | None]] = {}
@@ -75,7 +75,7 @@ class FlowStage:
         return FlowBatch(
             x0=self._features(np.concatenate(control)),
             x1=self._features(np.concatenate(perturbed)),
-            conditions=self._on_device(_rows(self._input, chosen)),
+            conditions=self._input.rows(self._tensor(chosen)),
             t=self._tensor(rng.random(n, dtype=np.float32)),
             noise=self._tensor(rng.standard_normal((n, latent_dim), dtype=np.float32)),
             uniforms=self._tensor(rng.random(n, dtype=np.float32)),
@@ -125,12 +125,3 @@ class FlowStage:
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self._context.device)
-
-    def _on_device(self, conditions: ConditionInput) -> ConditionInput:
-        device = self._context.device
-        return ConditionInput(conditions.targets.to(device), conditions.context.to(device), conditions.dose.to(device))
-
-
-def _rows(conditions: ConditionInput, rows: np.ndarray) -> ConditionInput:
-    index = torch.from_numpy(rows)
-    return ConditionInput(conditions.targets[index], conditions.context[index], conditions.dose[index])

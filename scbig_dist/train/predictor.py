@@ -80,8 +80,7 @@ class Predictor:
             )
         if not condition.targets:
             raise UserError(f"condition {condition.perturbation}: control needs no prediction; name a perturbation")
-        given = self._experiment.condition_input([condition])
-        return ConditionInput(*(value.to(self._device) for value in (given.targets, given.context, given.dose)))
+        return self._experiment.condition_input([condition]).to(self._device)
 
 
 def load_predictor(run: Path) -> Predictor:
