@@ -112,6 +112,8 @@ class GRCConfig(Section):
     """Entropic regularisation of the transport."""
     temperature: float = Field(default=1.0, gt=0)
     """`soft`: higher is more random."""
+    feedback: str | None = None
+    """A finished run: genes are clustered by the shifts that it predicts for training conditions, not by their embedding (the paper's "update by pert")."""
 
 
 class GCAEConfig(Section):

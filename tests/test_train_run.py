@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from training_cases import TINY, make_store
 
 from scbig_dist.config import Config, build_config
 from scbig_dist.errors import UserError
@@ -17,7 +18,6 @@ from scbig_dist.train.context import LocalContext
 from scbig_dist.train.experiment import open_experiment, settle
 from scbig_dist.train.predictor import load_predictor
 from scbig_dist.train.run import train_run
-from training_cases import TINY, make_store
 
 SMALL = TINY | {"gcae.dropout": 0.1, "flow.dropout": 0.1, "autoencoder.metacells": 0.2, "flow.conditions_per_step": 2}
 
@@ -147,13 +147,28 @@ def test_end_to_end_training_moves_the_autoencoder(store, tmp_path):
     assert any("unproject" in name for name in moved), "the decoder learned nothing from the alignment"
 
 
+def test_modules_can_follow_the_predictions_of_a_run(store, tmp_path):
+    values = {"flow__steps": 8, "flow__validate_every": 8, "autoencoder__epochs": 1}
+    train_run(settings(store, **values), tmp_path / "first", LocalContext(), progress=False)
+    again = settings(store, **values, grc__feedback=str(tmp_path / "first"))
+    train_run(again, tmp_path / "second", LocalContext(), progress=False)
+    modules = [
+        load_file(tmp_path / run / "model" / "inputs.safetensors")["module_of_gene"] for run in ("first", "second")
+    ]
+    assert not torch.equal(*modules)
+    assert torch.equal(modules[0].bincount().sort().values, modules[1].bincount().sort().values)
+    leaky = settings(store, **values, grc__feedback=str(tmp_path / "first"), split__seed=1)
+    with pytest.raises(UserError, match="holds out"):
+        train_run(leaky, tmp_path / "third", LocalContext(), progress=False)
+
+
 def test_existing_run_is_not_overwritten(store, tmp_path):
     config = settings(store, flow__steps=8, flow__validate_every=8, autoencoder__epochs=1)
     train_run(config, tmp_path / "run", LocalContext(), progress=False)
     before = (tmp_path / "run" / "run.json").read_text()
     with pytest.raises(UserError, match="--resume"):
         train_run(config, tmp_path / "run", LocalContext(), progress=False)
-    with pytest.raises(UserError, match="steps: 8.*steps: 16"):
+    with pytest.raises(UserError, match=r"steps: 8.*steps: 16"):
         longer = settings(store, flow__steps=16, flow__validate_every=8, autoencoder__epochs=1)
         train_run(longer, tmp_path / "run", LocalContext(), resume=True, progress=False)
     assert (tmp_path / "run" / "run.json").read_text() == before

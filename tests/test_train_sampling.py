@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from training_cases import TINY, make_store
 
 from scbig_dist.config import build_config
 from scbig_dist.models.scbig import ScBIG
@@ -14,7 +15,6 @@ from scbig_dist.train.experiment import Experiment, open_experiment, settle
 from scbig_dist.train.flow_stage import FlowStage
 from scbig_dist.train.inputs import prepare
 from scbig_dist.train.random import generator, torch_seeded
-from training_cases import TINY, make_store
 
 
 class Rank(LocalContext):

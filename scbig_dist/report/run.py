@@ -42,9 +42,7 @@ def scores_blocks(run: RunFiles) -> list[Any]:
     blocks: list[Any] = [Heading("Scores on test"), scores_table(run.scores, caption)]
     ceiling = run.scores_meta.get("latent_ceiling")
     if isinstance(ceiling, dict):
-        caption = (
-            "What the latent can carry: true test cells, encoded and decoded. A flow in this latent cannot do better."
-        )
+        caption = "What the latent can carry: true test cells, encoded and decoded. A flow in this latent can hardly do better."
         blocks.append(scores_table({"true cells, encoded and decoded": ceiling}, caption))
     for part, table in (run.scores_meta.get("part_scores") or {}).items():
         if isinstance(table, dict) and table:

@@ -19,6 +19,8 @@ from scbig_dist.report.run import data_sentence, scores_blocks
 from scbig_dist.report.tables import facts_table, published_table, trials_table
 from scbig_dist.report.wording import arrow, bare, is_missing, score, setting
 
+UNSHOWN = ("name", "hash", "store_key")  # for machines; they stand in study.yaml
+
 
 @dataclass(frozen=True)
 class Question:
@@ -77,7 +79,7 @@ def best_trial(trials: pd.DataFrame, question: Question) -> str | None:
 
 def _asked(study: StudyFiles, question: Question) -> list[Block]:
     asked = study.asked
-    facts: dict[str, Any] = {k: v for k, v in asked.items() if isinstance(v, (str, int, float)) and k != "name"}
+    facts: dict[str, Any] = {k: v for k, v in asked.items() if isinstance(v, (str, int, float)) and k not in UNSHOWN}
     axes = asked.get("axes")
     if isinstance(axes, Mapping) and axes:
         facts |= {f"axis {address}": values for address, values in axes.items()}

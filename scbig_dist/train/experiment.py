@@ -106,8 +106,9 @@ def settle(config: Config, explicit: Mapping[str, Any] | None = None) -> Config:
         value = getattr(config.priors, name)
         if value is not None and value not in STAND_INS:
             values[f"priors.{name}"] = str(Path(value).resolve())  # a worker stands in another directory
-    if config.split.file is not None:
-        values["split.file"] = str(Path(config.split.file).resolve())
+    for address in ("split.file", "grc.feedback"):
+        if (value := config.get(address)) is not None:
+            values[address] = str(Path(value).resolve())
     return resolve(with_values(config, values), open_store(values["store"]).manifest, explicit)
 
 

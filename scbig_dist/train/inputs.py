@@ -16,12 +16,14 @@ from scbig_dist import artifacts
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.grc import cluster_genes
+from scbig_dist.models.means import control_profiles
 from scbig_dist.models.scbig import ModelInputs
 from scbig_dist.nn.pca import fit_pca
 from scbig_dist.screen.embeddings import Embedding, random_embedding, read_embedding
 from scbig_dist.screen.pathways import pathway_matrix, read_pathways
 from scbig_dist.screen.ppi import PPI, read_ppi
 from scbig_dist.train.experiment import Experiment
+from scbig_dist.train.predictor import load_predictor
 from scbig_dist.train.random import generator
 
 PCA_CELLS = 50_000  # more cells move the components less than their sampling error
@@ -42,7 +44,10 @@ def prepare(experiment: Experiment, root: Path) -> Prepared:
     ppi = _ppi(experiment, notes)
     components = _components(experiment, root)
     embedding, found, embedding_key = _gene_embedding(experiment, ppi, components, notes)
-    modules, key = _modules(experiment, root, ppi, embedding, found, embedding_key)
+    by = (embedding, found, embedding_key)
+    if config.grc.feedback is not None:
+        by = _feedback(experiment, Path(config.grc.feedback), notes)
+    modules, key = _modules(experiment, root, ppi, *by)
     vectors, known = _target_vectors(experiment, ppi, notes)
     inputs = ModelInputs(
         module_of_gene=torch.from_numpy(modules),
@@ -90,7 +95,7 @@ def _ppi(experiment: Experiment, notes: list[str]) -> PPI | None:
         notes.append("priors.ppi is null: modules ignore interactions")
         return None
     ppi = read_ppi(Path(priors.ppi), priors.ppi_threshold)
-    notes.append(f"PPI: {ppi.coverage(experiment.genes)}")
+    notes.append(ppi.coverage(experiment.genes))
     return ppi
 
 
@@ -139,6 +144,24 @@ def content_of(embedding: Embedding) -> str:
     return digest.hexdigest()
 
 
+def _feedback(experiment: Experiment, run: Path, notes: list[str]) -> tuple[np.ndarray, np.ndarray, str]:
+    """Genes as their predicted shifts: (gene, training condition), by a fast solve of a finished run."""
+    predictor, config = load_predictor(run), experiment.config
+    if predictor.store.key != experiment.store.key or predictor.n_genes != experiment.n_genes:
+        raise UserError(f"grc.feedback={run}: that run has another store or panel; name a run of {config.store}")
+    train = experiment.split.train
+    if leaked := sorted(set(predictor.split.train) - set(train)):
+        raise UserError(f"grc.feedback={run}: it was trained on {leaked[0].name}, which this split holds out")
+    control = control_profiles(experiment.store, train, experiment.n_genes)
+    n_cells = config.evaluate.n_val_cells
+    cells = (predictor.predict(condition, n_cells, config.train.seed, fast=True) for condition in train)
+    shifts = np.stack([cell.mean(axis=0) for cell in cells]) - control
+    notes.append(f"gene modules: clustered by the shifts that {run.name} predicts for {len(train)} training conditions")
+    vectors = np.ascontiguousarray(shifts.T, dtype=np.float32)
+    key = hashlib.sha256(vectors.tobytes()).hexdigest()
+    return vectors, np.ones(experiment.n_genes, dtype=bool), key
+
+
 def _modules(
     experiment: Experiment,
     root: Path,
@@ -150,7 +173,7 @@ def _modules(
     config = experiment.config
     inputs = {
         **data_key(experiment),
-        "grc": config.grc.model_dump(),
+        "grc": config.grc.model_dump(exclude={"feedback"}),
         "embedding": embedding_key,
         "ppi": None if config.priors.ppi is None else artifacts.file_key(config.priors.ppi),
         "ppi_threshold": config.priors.ppi_threshold,
