@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,18 @@ def make(root: Path, kind: str, key: str, inputs: Mapping[str, Any], write: Call
         shutil.rmtree(beside, ignore_errors=True)
     sync_directory(root)
     return path
+
+
+@contextmanager
+def claim(root: Path, kind: str, key: str) -> Iterator[None]:
+    """Hold the right to make an artefact; a second maker waits here, and then finds it made.
+
+    The claim is the kernel's lock on a file: it ends with the process that holds it.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with open(root / f".{kind}-{key}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,9 +1,10 @@
-"""Two nodes: a small cluster of its own on this machine, and a study stopped by Ctrl-C."""
+"""Ray started outside this process: two nodes, a head that asks for a token, a study stopped by Ctrl-C."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from training_cases import make_store, write_study
+
+from scbig_dist.cluster.probe import check_address
+from scbig_dist.cluster.session import ray_session
+from scbig_dist.errors import UserError
 
 pytestmark = pytest.mark.ray
 
@@ -84,6 +89,44 @@ def test_ctrl_c_leaves_a_study_that_resume_finishes(tmp_path, store):
     # It went on from where it was: no step is in the log twice, none is missing before the checkpoint.
     steps = pd.read_json(out / "trials" / "0000" / "metrics.jsonl", lines=True).query("stage == 'flow'")["step"]
     assert steps.is_monotonic_increasing and steps.is_unique and before
+
+
+def test_a_head_with_a_token_takes_that_token_alone(tmp_path, monkeypatch):
+    (tmp_path / ".ray").mkdir()
+    token = tmp_path / ".ray" / "auth_token"
+    token.write_text("a" * 64)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    secure = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+    ray_command = str(Path(sys.executable).with_name("ray"))
+    head = [ray_command, "start", "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false", "--block"]
+    process = subprocess.Popen(head, env=secure, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    address = f"127.0.0.1:{port}"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    try:
+        wait_for(lambda: answers(address), process)
+        with ray_session(address) as session:  # the mode is unset here: the head's wish is noticed
+            assert not session.started_here
+        assert "RAY_AUTH_MODE" not in os.environ
+        token.write_text("b" * 64)
+        with pytest.raises(UserError, match="token is not the head's"), ray_session(address):
+            pass
+        token.unlink()
+        with pytest.raises(UserError, match="asks for a token"), ray_session(address):
+            pass
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def answers(address: str) -> bool:
+    try:
+        return check_address(address)
+    except UserError:
+        return False
 
 
 def wait_for(happened, process: subprocess.Popen, seconds: float = 120) -> None:

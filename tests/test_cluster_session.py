@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from scbig_dist.cluster.session import _protect_token, _token_is_there, ray_session
+from scbig_dist.cluster.probe import find_token
+from scbig_dist.cluster.session import _protect_token, ray_session
 from scbig_dist.errors import UserError
 
 
@@ -24,8 +25,8 @@ def test_an_address_that_does_not_answer_is_named_within_five_seconds():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    assert "no answer" in refused(address)
-    assert "no answer" in refused("192.0.2.1:6379")  # a block that is never assigned
+    assert "no Ray head answers" in refused(address)
+    assert "no Ray head answers" in refused("192.0.2.1:6379")  # a block that is never assigned
 
 
 @pytest.mark.parametrize("address", ["head", "head:gcs", ":6379"])
@@ -37,25 +38,28 @@ def test_ray_client_is_refused():
     assert "Ray Client" in refused("ray://127.0.0.1:10001")
 
 
-def test_a_missing_token_is_noticed_before_connecting(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+def test_a_port_where_something_else_listens():
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
-        assert "there is no token" in refused(f"127.0.0.1:{server.getsockname()[1]}")
+        assert "no Ray head answers" in refused(f"127.0.0.1:{server.getsockname()[1]}")
+
+
+def test_auto_where_no_ray_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("scbig_dist.cluster.session.canonicalize_bootstrap_address", lambda *_: None)
+    assert "no Ray runs on this machine" in refused("auto")
 
 
 def test_token_is_looked_for_where_ray_looks(tmp_path):
-    assert not _token_is_there({}, tmp_path)
-    assert _token_is_there({"RAY_AUTH_TOKEN": "secret"}, tmp_path)
-    (tmp_path / "token").write_text("secret")
-    assert _token_is_there({"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}, tmp_path)
+    assert find_token({}, tmp_path) is None
     (tmp_path / ".ray").mkdir()
-    (tmp_path / ".ray" / "auth_token").write_text("secret")
-    assert _token_is_there({}, tmp_path)
+    (tmp_path / ".ray" / "auth_token").write_text("of home\n")
+    assert find_token({}, tmp_path) == "of home"
+    (tmp_path / "token").write_text("of a path")
+    assert find_token({"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}, tmp_path) == "of a path"
+    assert find_token({"RAY_AUTH_TOKEN_PATH": str(tmp_path / "none")}, tmp_path) is None
+    both = {"RAY_AUTH_TOKEN": "given", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    assert find_token(both, tmp_path) == "given"
 
 
 def test_token_file_is_for_its_owner_alone(tmp_path, monkeypatch):

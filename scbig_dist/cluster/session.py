@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address
+from ray._raylet import Config  # type: ignore[attr-defined]  # compiled, without annotations
 
+from scbig_dist.cluster.probe import check_address
 from scbig_dist.errors import UserError
 
-CONNECT_SECONDS = 4.0  # with the name look-up below the five that a user waits for an address that is not there
 OBJECT_STORE_BYTES = 200_000_000  # cells are read from the store, never through Ray's
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -51,7 +52,7 @@ def ray_session(
         return
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    before = os.environ.get("RAY_AUTH_MODE")
+    mode = os.environ.get("RAY_AUTH_MODE")
     if address is None:
         # On one machine nothing needs to listen beyond loopback; Ray reads this when it starts.
         loopback = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
@@ -78,7 +79,7 @@ def ray_session(
         yield Session(address is None, _dashboard_url())
     finally:
         ray.shutdown()
-        _restore("RAY_AUTH_MODE", before)
+        _restore("RAY_AUTH_MODE", mode)
 
 
 def _connect(address: str) -> None:
@@ -86,36 +87,20 @@ def _connect(address: str) -> None:
         raise UserError(
             f"--address {address}: Ray Client cannot train; give the head's own address, HOST:6379, or 'auto' on a node"
         )
-    if address != "auto":
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdigit():
-            raise UserError(
-                f"--address {address}: not an address; write HOST:PORT (the head's port is 6379), or 'auto'"
-            )
-        try:
-            with closing(socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS)):
-                pass
-        except OSError as error:
-            raise UserError(
-                f"--address {address}: no answer ({error}); is the head up ('ray status' there) and the port right?"
-            ) from None
-    if os.environ.get("RAY_AUTH_MODE") == "token" and not _token_is_there(os.environ, Path.home()):
-        raise UserError(
-            f"--address {address}: RAY_AUTH_MODE=token, but there is no token; copy the head's to ~/.ray/auth_token (mode 0600)"
-        )
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        found = canonicalize_bootstrap_address("auto", None) if address == "auto" else address
+    except ConnectionError:
+        found = None
+    if found is None:
+        raise UserError("--address auto: no Ray runs on this machine; start it, or leave --address out")
+    if os.environ.get("RAY_USE_TLS") != "1" and check_address(found):
+        os.environ["RAY_AUTH_MODE"] = "token"
+        Config.initialize("")  # as Ray does itself where it turns tokens on: it has read the mode before
+    try:
+        ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises ConnectionError, RuntimeError or its own, by the cause
         line = str(error).strip().splitlines()
         raise UserError(f"--address {address}: Ray refused: {line[0] if line else type(error).__name__}") from None
-
-
-def _token_is_there(environment: Mapping[str, str], home: Path) -> bool:
-    """Whether Ray would find a token, in the places and the order in which it looks."""
-    if environment.get("RAY_AUTH_TOKEN"):
-        return True
-    path = Path(environment.get("RAY_AUTH_TOKEN_PATH") or home / ".ray" / "auth_token")
-    return path.is_file() and path.stat().st_size > 0
 
 
 def _protect_token() -> None:

@@ -9,12 +9,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
+from anndata.io import write_elem
 from numpy.typing import NDArray
 
 from scbig_dist.conditions import Condition
 from scbig_dist.config import Config, dump_config
+from scbig_dist.screen.patient_file import PatientFile
 
 
 def write_prediction(
@@ -42,7 +45,12 @@ def write_prediction(
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
     try:
-        data.write_h5ad(beside)
+        # A full disk under HDF5's own file would end in its tracebacks and a crash.
+        with PatientFile(beside) as file:
+            with h5py.File(file, "w") as h5:
+                write_elem(h5, "/", data)
+            file.check()
+            os.fsync(file.fileno())
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

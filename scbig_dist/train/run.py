@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -149,27 +150,29 @@ def _train_autoencoder(
         "train": {"seed": config.train.seed, "precision": config.train.precision},
     }
     key = artifacts.content_key("autoencoder", inputs)
-    path = artifacts.find(root, "autoencoder", key)
-    reused = path is not None
-    context.barrier()  # every rank has looked before one of them writes
-    if path is None:
-        cost = {"seconds": 0.0, "step_ms": 0.0, "cells_per_s": 0.0}
-        stage = AutoencoderStage(experiment, context)
-        if list(model.autoencoder.parameters()):
-            cost = run_stage(model, stage, config, context, run / "checkpoints" / "autoencoder", log)
-        if context.rank == 0:
-            if config.flow.latent_scale == "unit":
-                model.latent_scale.fill_(_latent_sd(model, experiment, context))
-
-            def write(beside: Path) -> None:
-                tensors = tensors_of(model.autoencoder) | {"latent_scale": model.latent_scale.cpu()}
-                save_file(tensors, beside / "autoencoder.safetensors")
-                write_text(beside / "cost.json", json.dumps(cost))
-
-            artifacts.make(root, "autoencoder", key, inputs, write)
-        context.barrier()
+    with artifacts.claim(root, "autoencoder", key) if context.rank == 0 else nullcontext():
+        context.barrier()  # the ranks wait for the first to hold the claim
         path = artifacts.find(root, "autoencoder", key)
-        assert path is not None
+        reused = path is not None
+        context.barrier()  # every rank has looked before one of them writes
+        if path is None:
+            cost = {"seconds": 0.0, "step_ms": 0.0, "cells_per_s": 0.0}
+            stage = AutoencoderStage(experiment, context)
+            if list(model.autoencoder.parameters()):
+                cost = run_stage(model, stage, config, context, run / "checkpoints" / "autoencoder", log)
+            if context.rank == 0:
+                if config.flow.latent_scale == "unit":
+                    model.latent_scale.fill_(_latent_sd(model, experiment, context))
+
+                def write(beside: Path) -> None:
+                    tensors = tensors_of(model.autoencoder) | {"latent_scale": model.latent_scale.cpu()}
+                    save_file(tensors, beside / "autoencoder.safetensors")
+                    write_text(beside / "cost.json", json.dumps(cost))
+
+                artifacts.make(root, "autoencoder", key, inputs, write)
+            context.barrier()
+            path = artifacts.find(root, "autoencoder", key)
+            assert path is not None
     tensors = load_file(path / "autoencoder.safetensors")
     model.latent_scale.copy_(tensors.pop("latent_scale"))
     model.autoencoder.load_state_dict(tensors)
