@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,11 @@ def test_sweep_keeps_a_failed_trial_and_scores_the_best_on_test(tmp_path, store)
     assert good["budget"] == 80 and good["n_parameters"] > 0 and good["peak_mem_gb"] > 0.05
     assert -1 <= good["val_pearson_delta"] <= 1 and -1 <= good["test_pearson_delta"] <= 1
     assert (out / "trials" / "0000" / "scores.json").exists() and not (out / "ray").exists()
+    # Another process at work in the directory is not disturbed.
+    with open(out / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another sweep is at work"):
+            run_sweep(path, out, {"store": store}, resume=True)
     # The same again: nothing is redone, and what is not the same study is refused.
     written = (out / "trials" / "0000" / ROW_FILE).stat().st_mtime_ns
     run_sweep(path, out, {"store": store}, resume=True)

@@ -74,7 +74,7 @@ def ray_session(
     else:
         _connect(address)
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails has a row or an exception of ours
     try:
         yield Session(address is None, _dashboard_url())
     finally:

@@ -89,6 +89,9 @@ class Board:
             text += f", best {study.metric} {best[study.metric]:.4f} (trial {best['trial']})"
         self._status.update(text)
 
+    def died(self, trial: str, cause: str) -> None:
+        self._say(f"trial {trial}: {cause}; it goes on from its newest checkpoint")
+
     def scoring(self, n: int) -> None:
         if n:
             self._say(f"scoring {n} trial{'s' if n > 1 else ''} on test")

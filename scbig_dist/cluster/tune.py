@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,11 @@ from scbig_dist.cluster.resources import (
     trial_bundle,
 )
 from scbig_dist.cluster.search import StudySearch, open_optuna
-from scbig_dist.cluster.session import ray_session
+from scbig_dist.cluster.session import Session, ray_session
 from scbig_dist.cluster.show import Board, print_plan
 from scbig_dist.cluster.study import read_study
 from scbig_dist.cluster.trial import run_trial, score_task
-from scbig_dist.cluster.trials import Row, make_row, rows_for_test, trial_dir, write_row, write_table
+from scbig_dist.cluster.trials import ERROR_FILE, Row, make_row, rows_for_test, trial_dir, write_row, write_table
 from scbig_dist.config import Config, flatten
 from scbig_dist.errors import UserError
 
@@ -64,9 +66,7 @@ def run_sweep(
     _check_out(out, plan, resume)
     if address is None:
         check_placeable(needs, [local_node()], "a trial")  # known before Ray starts, which takes seconds
-    with ray_session(address, dashboard=True) as session:
-        check_placeable(needs, nodes(), "a trial")
-        _claim(out, plan)
+    with _placed(address, needs) as session, _claimed(out, plan):
         board = Board(plan, out, session.dashboard)
         rows = write_table(out, study)
         board.open(rows, n_concurrent(needs, nodes()))
@@ -76,6 +76,14 @@ def run_sweep(
         finally:
             board.close(write_table(out, study))
             shutil.rmtree(out / "ray", ignore_errors=True)  # Tune's own notes, of no use to a study that goes on
+
+
+@contextmanager
+def _placed(address: str | None, needs: Sequence[Needs]) -> Iterator[Session]:
+    """Ray, with room for the trials."""
+    with ray_session(address, dashboard=True) as session:
+        check_placeable(needs, nodes(), "a trial")
+        yield session
 
 
 def _needs(plan: Plan) -> list[Needs]:
@@ -108,30 +116,50 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     return {key.removeprefix("config."): value for key, value in flatten(record).items()}
 
 
-def _claim(out: Path, plan: Plan) -> None:
+@contextmanager
+def _claimed(out: Path, plan: Plan) -> Iterator[None]:
+    """The study's directory, for one sweep at a time."""
     (out / "trials").mkdir(parents=True, exist_ok=True)
     (out / "artifacts").mkdir(exist_ok=True)
-    write_text(out / "study.yaml", yaml.safe_dump(plan.record(), sort_keys=False, allow_unicode=True))
+    with open(out / ".lock", "w") as lock:
+        try:
+            fcntl.flock(
+                lock, fcntl.LOCK_EX | fcntl.LOCK_NB
+            )  # let go by the system when this process ends, however it does
+        except BlockingIOError:
+            raise UserError(f"{out}: another sweep is at work there; wait for it, or stop it with Ctrl-C") from None
+        write_text(out / "study.yaml", yaml.safe_dump(plan.record(), sort_keys=False, allow_unicode=True))
+        yield
 
 
 class _Deaths(Callback):
-    """Writes the row of a trial that could not do so itself."""
+    """Says that a trial's process died; writes the row of a trial that could not do so itself."""
 
-    def __init__(self, study_dir: Path, search: StudySearch) -> None:
-        self._dir, self._search = study_dir, search
+    def __init__(self, study_dir: Path, search: StudySearch, board: Board) -> None:
+        self._dir, self._search, self._board = study_dir, search, board
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # as the searcher
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._board.died(trial.config["trial"], _cause(trial)[0])
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         task = trial.config
-        error = trial.get_ray_actor_error() if hasattr(trial, "get_ray_actor_error") else None
-        text = str(error or trial.get_error() or "the process died").strip().splitlines()[0]
         run = trial_dir(self._dir, task["trial"])
         run.mkdir(parents=True, exist_ok=True)
-        row = make_row(run, task["name"], task["values"], "failed", f"its process died {DEATHS + 1} times", text)
+        line, text = _cause(trial)
+        (run / ERROR_FILE).write_text(text)
+        row = make_row(run, task["name"], task["values"], "failed", f"its process died {DEATHS + 1} times", line)
         write_row(self._dir, row)
         self._search.end(trial.trial_id, row)
+
+
+def _cause(trial: Any) -> tuple[str, str]:
+    """Why a trial's process died, in one line and in Ray's whole text."""
+    text = str(trial.get_error() or "the process died").strip()
+    words = text.splitlines()[-1].split("Some common causes")[0].strip()
+    return (words if len(words) < 200 else words[:197] + "…"), text
 
 
 def _run_trials(plan: Plan, out: Path, needs: Sequence[Needs], board: Board) -> None:
@@ -160,7 +188,7 @@ def _run_trials(plan: Plan, out: Path, needs: Sequence[Needs], board: Board) -> 
             storage_path=str(out / "ray"),
             verbose=0,
             failure_config=FailureConfig(max_failures=DEATHS),
-            callbacks=[_Deaths(out, search)],
+            callbacks=[_Deaths(out, search, board)],
         ),
     )
     tuner.fit()

@@ -95,11 +95,12 @@ def condition_scatter(conditions: pd.DataFrame, metric: str, other: str) -> Figu
     pad = 0.06 * (high - low or 1.0)
     panel.plot([low - pad, high + pad], [low - pad, high + pad], color=FAINT, lw=1, ls="--")
     panel.plot(pairs["x"], pairs["y"], "o", color=COLOURS[0], ms=5, alpha=0.75, mec="white", mew=0.5)
+    one_context = pairs.index.astype(str).str.split("/").str[0].nunique() == 1
     gap = (pairs["y"] - pairs["x"]).abs()
     for name in gap.sort_values(ascending=False).index[:3]:
         right = pairs.loc[name, "x"] > (low + high) / 2
         panel.annotate(
-            str(name).split("/")[-1], (pairs.loc[name, "x"], pairs.loc[name, "y"]), xytext=(-5 if right else 5, 4),
+            str(name).split("/")[-1] if one_context else str(name), (pairs.loc[name, "x"], pairs.loc[name, "y"]), xytext=(-5 if right else 5, 4),
             textcoords="offset points", fontsize=7, color=INK, ha="right" if right else "left",
         )  # fmt: skip
     panel.set_xlim(low - pad, high + pad)

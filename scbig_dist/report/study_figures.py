@@ -10,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from scbig_dist.report.reading import RunFiles
 from scbig_dist.report.style import COLOUR_MAP, COLOURS, FAINT, INK, MARKERS, PATCH, canvas, legend
@@ -129,6 +130,7 @@ def cost(trials: pd.DataFrame, column: str, costs: list[str], best: str | None) 
         panel.plot(trials[name], trials[column], "o", color=COLOURS[0], ms=6, mec="white", mew=0.6)
         chosen = trials[trials["trial"] == best]
         panel.plot(chosen[name], chosen[column], "*", color=COLOURS[1], ms=13, mec="white", mew=0.6, label="best trial")
+        panel.xaxis.set_major_locator(MaxNLocator(5))
         panel.set_xlabel(with_unit(name))
         panel.set_ylabel(_label(column))
         panel.margins(0.12)
@@ -148,7 +150,8 @@ def learning_curves(runs: dict[str, RunFiles], metric: str, best: str | None) ->
     if not curves:
         return None
     figure, (panel,) = canvas(5.6, 3.2)
-    many = len(curves) > len(COLOURS)
+    others = [colour for colour in COLOURS if colour != COLOURS[1]]
+    many = len(curves) > len(others)
     labels = {} if many else {trial: trial for trial in curves}
     if many:
         labels[next(t for t in curves if t != best)] = "other trials"
@@ -156,7 +159,7 @@ def learning_curves(runs: dict[str, RunFiles], metric: str, best: str | None) ->
         labels[str(best)] = f"{best} (best)"
     for i, (trial, points) in enumerate(curves.items()):
         is_best = trial == best
-        colour = COLOURS[1] if is_best else FAINT if many else COLOURS[i % len(COLOURS)]
+        colour = COLOURS[1] if is_best else FAINT if many else others[i % len(others)]
         panel.plot(
             *zip(*points, strict=True), color=colour, lw=2.4 if is_best else 1.2, marker="o" if many else MARKERS[i % len(MARKERS)],
             ms=3 if many and not is_best else 4, zorder=3 if is_best else 2, label=labels.get(trial),
