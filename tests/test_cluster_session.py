@@ -64,10 +64,10 @@ def test_token_is_looked_for_where_ray_looks(tmp_path):
 
 def test_token_file_is_for_its_owner_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    _protect_token()  # nothing there: nothing to do
     path = tmp_path / ".ray" / "auth_token"
-    path.parent.mkdir()
-    path.write_text("secret")
+    _protect_token()
+    token = path.read_text()
+    assert len(token) == 64 and path.stat().st_mode & 0o777 == 0o600
     path.chmod(0o644)
     _protect_token()
-    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.stat().st_mode & 0o777 == 0o600 and path.read_text() == token

@@ -34,6 +34,7 @@ app.command()(report)
 
 # typer carries a click of its own, whose exceptions it does not all export.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -42,15 +43,16 @@ def main() -> None:
         sys.argv.append("--help")
     try:
         code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            print("interrupted", file=sys.stderr)
     except UserError as error:
         code = _fail(str(error))
     except USAGE_ERROR as error:
         command = error.ctx.command_path if error.ctx else "scbig"
         message = error.format_message().rstrip(".")  # empty where a group without a command has shown its help
         code = _fail(f"{message}; see '{command} --help'") if message else 2
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        code = 130
+    except typer.Abort:
+        code = INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe has left (`scbig … | head`): nothing is wrong here.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

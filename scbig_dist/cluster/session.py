@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import ray
 from ray._private.services import canonicalize_bootstrap_address
-from ray._raylet import Config  # type: ignore[attr-defined]  # compiled, without annotations
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # compiled, unannotated
 
 from scbig_dist.cluster.probe import check_address
 from scbig_dist.errors import UserError
@@ -53,33 +54,39 @@ def ray_session(
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     mode = os.environ.get("RAY_AUTH_MODE")
-    if address is None:
-        # On one machine nothing needs to listen beyond loopback; Ray reads this when it starts.
-        loopback = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        try:
-            ray.init(
-                address="local",
-                num_cpus=cpus,
-                num_gpus=None if gpus is None else int(gpus),
-                include_dashboard=dashboard,
-                dashboard_host="127.0.0.1",
-                object_store_memory=OBJECT_STORE_BYTES,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        finally:
-            _restore("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", loopback)
-        _protect_token()
-    else:
-        _connect(address)
-    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails has a row or an exception of ours
+    AuthenticationTokenLoader.instance().reset_cache()  # an earlier session's token may have been another cluster's
     try:
+        if address is None:
+            _start(cpus, gpus, dashboard)
+        else:
+            _connect(address)
+        for name in ("ray", "ray.tune", "ray.train", "ray.data"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails has a row or an exception of ours
         yield Session(address is None, _dashboard_url())
     finally:
         ray.shutdown()
         _restore("RAY_AUTH_MODE", mode)
+        Config.initialize("")  # Ray keeps what it has read of the environment
+
+
+def _start(cpus: int | None, gpus: float | None, dashboard: bool) -> None:
+    _protect_token()
+    # On one machine nothing needs to listen beyond loopback; Ray reads this when it starts.
+    loopback = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    try:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            num_gpus=None if gpus is None else int(gpus),
+            include_dashboard=dashboard,
+            dashboard_host="127.0.0.1",
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    finally:
+        _restore("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", loopback)
 
 
 def _connect(address: str) -> None:
@@ -104,10 +111,15 @@ def _connect(address: str) -> None:
 
 
 def _protect_token() -> None:
-    """Ray writes its token for all to read; who reads it can run code as this user."""
+    """A token that this user alone can read: Ray's own is for all to read, and who has it can run code as this user."""
     path = Path.home() / ".ray" / "auth_token"
-    if path.is_file() and path.stat().st_mode & 0o077:
-        path.chmod(0o600)
+    path.parent.mkdir(exist_ok=True)
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    except FileExistsError:
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
 
 
 def _dashboard_url() -> str | None:

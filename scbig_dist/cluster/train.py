@@ -89,7 +89,7 @@ def train_on_ray(
     from its newest checkpoint, up to RESTARTS times.
     """
     needs = needs_of(config)
-    with ray_session(address, gpus=None):
+    with ray_session(address):
         check_placeable([needs], nodes(), "the run")
         run = run.resolve()
         # Ray keeps a pointer to RUN per report, wanted while it trains; RUN itself is claimed by the training.

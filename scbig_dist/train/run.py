@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -48,14 +49,20 @@ def train_run(
     experiment = open_experiment(config)
     config = experiment.config
     root = artifact_root or run / "artifacts"
-    if context.rank == 0:
-        _claim(run, config, experiment, resume)
-    context.barrier()
-    if (run / "run.json").is_file():
-        return  # resumed after its end: nothing is left to do
     reset_peak_memory()
     began = time.time()
-    prepared = _prepare(experiment, root, context)
+    is_new = not run.exists()
+    try:
+        if context.rank == 0:
+            _claim(run, config, experiment, resume)
+        context.barrier()
+        if (run / "run.json").is_file():
+            return  # resumed after its end: nothing is left to do
+        prepared = _prepare(experiment, root, context)
+    except UserError:
+        if is_new and context.rank == 0:  # a mistake found before the first step leaves no run behind
+            shutil.rmtree(run, ignore_errors=True)
+        raise
     with torch_seeded(config.train.seed, "weights", 0, context.device):
         model = ScBIG(prepared.inputs, config).to(context.device)
     log = RunLog(run if context.rank == 0 else None, progress)
