@@ -56,7 +56,7 @@ def train(
         config = output / "config.yaml"
     settings = settle(load_config(config, overrides), overrides)
     run = output or new_directory("run")
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(f"run: {run}")
     if settings.train.workers > 1 or address is not None:
         from scbig_dist.cluster.train import train_on_ray
@@ -65,8 +65,6 @@ def train(
     else:
         train_run(settings, run, LocalContext(settings.train.gpus), resume=resume)
     summary = json.loads((run / "run.json").read_text())
-    for note in summary["notes"]:
-        console.print(f"note: {note}")
     console.print(
         f"done in {summary['seconds_total']:.0f} s: {summary['n_parameters']:,} parameters, "
         f"peak memory {summary['peak_mem_gb']:.1f} GB; next: scbig evaluate {run}"

@@ -36,7 +36,7 @@ def trial_dir(study_dir: Path, trial: str) -> Path:
 
 def make_row(run: Path, name: str, values: Mapping[str, Any], status: str, reason: str = "", error: str = "") -> Row:
     """The row of a trial that has ended, with whatever its run left on disk."""
-    summary = read_json(run / "run.json")
+    summary = read_json(run / "setup.json") | read_json(run / "run.json")
     stages = _last_records(run / "metrics.jsonl")
     flow = stages.get("flow", {})
     row: Row = {"trial": run.name, "name": name, "status": status, "reason": reason, **values}

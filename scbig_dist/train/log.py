@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
@@ -27,10 +28,16 @@ class RunLog:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[now]}"),
+            console=Console(stderr=True),
             disable=run is None or not progress,
         )
         self._bar.start()
         self._task = self._bar.add_task("", total=None, now="")
+
+    def say(self, line: str) -> None:
+        """A line for the person who watches, above the progress bar."""
+        if not self._bar.disable:
+            self._bar.console.print(line, soft_wrap=True, highlight=False)
 
     def stage(self, name: str, total: int, done: int) -> None:
         """Begin a stage at a step; records of later steps are of an earlier, interrupted try."""

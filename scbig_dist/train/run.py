@@ -65,7 +65,12 @@ def train_run(
         raise
     with torch_seeded(config.train.seed, "weights", 0, context.device):
         model = ScBIG(prepared.inputs, config).to(context.device)
+    facts = _facts(model, experiment, prepared, context)
     log = RunLog(run if context.rank == 0 else None, progress)
+    if context.rank == 0:
+        write_text(run / "setup.json", json.dumps(facts, indent=1))
+    for note in prepared.notes:
+        log.say(f"note: {note}")
     try:
         first = _train_autoencoder(model, experiment, prepared, root, run, context, log)
         flow = FlowStage(experiment, model, context)
@@ -74,8 +79,7 @@ def train_run(
         log.close()
     if context.rank == 0:
         _save_model(model, prepared.inputs, experiment, run / "model")
-        summary = {
-            "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        summary = facts | {
             "seconds_autoencoder": first["seconds"],
             "seconds_flow": second["seconds"],
             "seconds_total": time.time() - began,
@@ -85,15 +89,22 @@ def train_run(
             "autoencoder_cells_per_s": first["cells_per_s"],
             "autoencoder_reused": first["reused"],
             "peak_mem_gb": peak_memory_gb(),
-            "hardware": hardware(context.device, config.train.threads, context.world_size),
-            "versions": versions(),
-            "n_genes": experiment.n_genes,
-            "n_train_cells": len(experiment.train_cells()),
-            "notes": prepared.notes,
-            "data_label": data_label(experiment),
         }
         write_text(run / "run.json", json.dumps(summary, indent=1))
     context.barrier()
+
+
+def _facts(model: ScBIG, experiment: Experiment, prepared: Prepared, context: WorkerContext) -> dict[str, Any]:
+    """What is known of a run before its first step."""
+    return {
+        "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "hardware": hardware(context.device, experiment.config.train.threads, context.world_size),
+        "versions": versions(),
+        "n_genes": experiment.n_genes,
+        "n_train_cells": len(experiment.train_cells()),
+        "notes": prepared.notes,
+        "data_label": data_label(experiment),
+    }
 
 
 def _claim(run: Path, config: Config, experiment: Experiment, resume: bool) -> None:
