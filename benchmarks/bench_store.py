@@ -1,6 +1,6 @@
 """How fast batches of random cells leave a cell store, beside scipy in memory and a bare loop.
 
-    python benchmarks/store.py [--cells 20000] [--genes 10000] [--panel 2048] [--rounds 7]
+    python benchmarks/bench_store.py [--cells 20000] [--genes 10000] [--panel 2048] [--rounds 7]
 
 One process, one thread, warm page cache. Prints thousand cells/s (median of interleaved
 rounds, lowest and highest), the ratio to scipy, and the peak memory of build and reading.
