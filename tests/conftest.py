@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import jaxtyping
@@ -9,6 +10,10 @@ import pytest
 import torch
 
 jaxtyping.install_import_hook(["scbig_dist.nn", "scbig_dist.flow", "scbig_dist.losses"], "beartype.beartype")
+
+# A job in the background of a shell ignores Ctrl-C, and so would every program that a test starts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tensors are tiny here: more threads would only wait for each other.
 torch.set_num_threads(1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -62,30 +63,35 @@ def test_mistake_is_one_line_and_leaves_no_file(name, store, tmp_path, monkeypat
 
 
 def test_interrupted_training_goes_on(store, tmp_path):
-    """Ctrl-C through the real program: exit code 130, and --resume ends the run."""
+    """Ctrl-C through the real program: exit code 130, and --resume takes the newest checkpoint."""
     tiny = [word for address, value in TINY.items() for word in ("--set", f"{address}={value}")]
-    command = [sys.executable, "-c", "from scbig_dist.cli import main; main()"]
-    train = [*command, "train", "--store", str(store), *tiny, "--set", "flow.steps=200000", "-o", str(tmp_path / "run")]
-    process = subprocess.Popen(train, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    while not list(tmp_path.glob("run/checkpoints/flow/step-*")):
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        try:
-            process.wait(0.2)
-        except subprocess.TimeoutExpired:
-            continue
-    os.kill(process.pid, 2)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and said.strip().splitlines()[-1].startswith("interrupted")
+    scbig = [sys.executable, "-c", "from scbig_dist.cli import main; main()", "train", "-o", str(tmp_path / "run")]
+    checkpoints = tmp_path / "run" / "checkpoints" / "flow"
+    said = interrupt([*scbig, "--store", str(store), *tiny, "--set", "flow.steps=200000"], checkpoints)
+    assert said.strip().splitlines()[-1].startswith("interrupted")
     assert not (tmp_path / "run" / "run.json").exists()
-    again = subprocess.Popen(
-        [*command, "train", "--resume", "-o", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True
-    )
-    newest = max(path.name for path in tmp_path.glob("run/checkpoints/flow/step-*"))
-    while max((path.name for path in tmp_path.glob("run/checkpoints/flow/step-*")), default=newest) <= newest:
-        assert again.poll() is None, again.stderr and again.stderr.read()
-        try:
-            again.wait(0.2)
-        except subprocess.TimeoutExpired:
-            continue
-    again.terminate()
-    again.wait()
+    before = newest(checkpoints)
+    interrupt([*scbig, "--resume"], checkpoints)
+    assert newest(checkpoints) > before
+
+
+def newest(checkpoints: Path) -> str:
+    return max((path.name for path in checkpoints.glob("step-*")), default="")
+
+
+def interrupt(command: list[str], checkpoints: Path) -> str:
+    """Run until there is a newer checkpoint, press Ctrl-C, return what was said on stderr."""
+    before = newest(checkpoints)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    try:
+        end = time.monotonic() + 120
+        while newest(checkpoints) == before:
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < end, "no checkpoint in two minutes"
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    return said

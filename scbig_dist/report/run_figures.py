@@ -97,7 +97,11 @@ def condition_scatter(conditions: pd.DataFrame, metric: str, other: str) -> Figu
     panel.plot(pairs["x"], pairs["y"], "o", color=COLOURS[0], ms=5, alpha=0.75, mec="white", mew=0.5)
     one_context = pairs.index.astype(str).str.split("/").str[0].nunique() == 1
     gap = (pairs["y"] - pairs["x"]).abs()
+    named: list[float] = []
     for name in gap.sort_values(ascending=False).index[:3]:
+        if any(abs(pairs.loc[name, "y"] - height) < 0.05 * (high - low) for height in named):
+            continue  # two names on one line could not be read
+        named.append(float(pairs.loc[name, "y"]))
         right = pairs.loc[name, "x"] > (low + high) / 2
         panel.annotate(
             str(name).split("/")[-1] if one_context else str(name), (pairs.loc[name, "x"], pairs.loc[name, "y"]), xytext=(-5 if right else 5, 4),
