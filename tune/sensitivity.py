@@ -10,6 +10,6 @@ published = "sensitivity"
 scales = {
     "cpu": {
         "base": "../configs/cpu_small.yaml",
-        "axes": {"grc.n_modules": [8, 16, 32], "gcae.n_inducing": [4, 8]},
+        "axes": {"grc.n_modules": [8, 16, 32, 64], "gcae.n_inducing": [4, 8]},
     }
 }
