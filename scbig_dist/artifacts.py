@@ -6,12 +6,19 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
 
 # Raised where the meaning or the layout of an artefact changes; old ones are then made anew.
 SCHEMA = {"pca": 1, "modules": 1, "autoencoder": 1}
@@ -65,6 +72,17 @@ def claim(root: Path, kind: str, key: str) -> Iterator[None]:
     with open(root / f".{kind}-{key}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def save_tensors(tensors: Mapping[str, Tensor | np.ndarray], path: Path) -> None:
+    """Write a safetensors file; a full disk is an OSError here as everywhere."""
+    try:
+        save_file({name: torch.as_tensor(value).detach().cpu().contiguous() for name, value in tensors.items()}, path)
+    except SafetensorError as error:
+        if found := re.search(r"os error (\d+)", str(error)):
+            number = int(found[1])
+            raise OSError(number, os.strerror(number), str(path)) from None
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scbig_dist.errors import UserError
+
 CONTROL = "control"
 # Labels that mean "nothing was done" as a partner in a combined label, in any of
 # the public formats (GEARS `A+ctrl`, scPerturb `control`, Replogle `non-targeting`).
@@ -48,5 +50,7 @@ def parse_perturbation(label: str, separator: str = "+", control: str = CONTROL)
     if label == control:
         return CONTROL
     parts = [part.strip() for part in label.split(separator)]
+    if separator != "+" and any("+" in part for part in parts):
+        raise UserError(f"condition '{label}': '+' joins targets here and cannot be in a name; rename it in the file")
     targets = {part for part in parts if part and part != control and part.lower() not in CONTROL_PARTNERS}
     return "+".join(sorted(targets)) if targets else CONTROL

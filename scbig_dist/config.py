@@ -421,6 +421,14 @@ def _check_together(config: Config, where: str) -> None:
             f"flow.batch={flow.batch} is not a multiple of flow.conditions_per_step={flow.conditions_per_step}",
         ),
     ]
+    stage = config.autoencoder
+    n_metacells = round(stage.metacells * stage.batch)
+    rules.append(
+        (
+            n_metacells < stage.batch,
+            f"autoencoder.metacells={stage.metacells} leaves no cell in a batch of {stage.batch}; lower it",
+        )
+    )
     for holds, message in rules:
         if not holds:
             raise UserError(f"{where}: {message}")

@@ -14,6 +14,7 @@ from training_cases import TINY, make_store
 
 from scbig_dist.config import Config, build_config
 from scbig_dist.errors import UserError
+from scbig_dist.nn.condition import ConditionEncoder
 from scbig_dist.train.context import LocalContext
 from scbig_dist.train.experiment import open_experiment, settle
 from scbig_dist.train.predictor import load_predictor
@@ -204,3 +205,58 @@ def test_split_is_written_and_read_back(store, tmp_path):
     config = settings(store, flow__steps=2, flow__validate_every=2, autoencoder__epochs=1)
     train_run(config, tmp_path / "run", LocalContext(), progress=False)
     assert load_predictor(tmp_path / "run").split == open_experiment(config).split
+
+
+def test_resume_refuses_another_split_or_store(store, tmp_path):
+    config = settings(store)
+    with pytest.raises(Interrupted):
+        train_run(config, tmp_path / "run", StopsAfter(60), progress=False)
+    kept = (tmp_path / "run" / "split.json").read_text()
+    other = settings(store, split__seed=1)
+    train_run(other, tmp_path / "other", LocalContext(), progress=False)
+    (tmp_path / "run" / "split.json").write_text((tmp_path / "other" / "split.json").read_text())
+    with pytest.raises(UserError, match="not the split of this config"):
+        train_run(config, tmp_path / "run", LocalContext(), resume=True, progress=False)
+    (tmp_path / "run" / "split.json").write_text(kept)
+    (tmp_path / "run" / "store.json").write_text('{"key": "another"}')
+    with pytest.raises(UserError, match="rebuilt since the run began"):
+        train_run(config, tmp_path / "run", LocalContext(), resume=True, progress=False)
+    (tmp_path / "other" / "store.json").write_text('{"key": "another"}')
+    with pytest.raises(UserError, match="is not the one that the run was trained on"):
+        load_predictor(tmp_path / "other")
+
+
+def test_mistake_in_an_empty_directory_leaves_it_empty(store, tmp_path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(UserError, match=r"grc.n_modules=4000"):
+        train_run(settings(store, grc__n_modules=4000), tmp_path / "run", LocalContext(), progress=False)
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_diverging_loss_ends_the_run_with_a_remedy(store, tmp_path):
+    with pytest.raises(UserError, match=r"autoencoder update \d+: the loss is (nan|inf); lower autoencoder.lr=1e\+30"):
+        train_run(settings(store, autoencoder__lr=1e30), tmp_path / "run", LocalContext(), progress=False)
+
+
+def test_latent_wider_than_the_components_is_refused(store, tmp_path):
+    config = settings(store, gcae__encoder="pca", gcae__latent_dim=5000, flow__width=16)
+    with pytest.raises(UserError, match=r"gcae.latent_dim=5000"):
+        train_run(config, tmp_path / "run", LocalContext(), progress=False)
+
+
+def test_damaged_store_does_not_train(tmp_path):
+    store = make_store(tmp_path)
+    shard = next(store.rglob("*.arrow"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(UserError, match="checksum"):
+        settle(build_config({"store": str(store)}))
+
+
+def test_context_that_is_never_trained_does_not_steer():
+    config = build_config({"flow.condition_dim": 8, "flow.n_heads": 2}).flow
+    encoder = ConditionEncoder(torch.ones(3, 4), torch.ones(3, dtype=torch.bool), config, 2, False)
+    targets = torch.tensor([[0, 1], [0, 1]])
+    one, other = encoder(targets, torch.tensor([0, 1]), torch.zeros(2))
+    assert torch.equal(one, other)

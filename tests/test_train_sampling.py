@@ -63,8 +63,8 @@ def test_ranks_with_unequal_shares_average_to_the_whole_loss(experiment, tmp_pat
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_micro_batches_of_all_ranks_are_those_of_one(experiment, tmp_path, world_size):
     model = ScBIG(prepare(experiment, tmp_path).inputs, experiment.config).eval()
-    alone = FlowStage(experiment, model, LocalContext()).micro_batches(3)
-    ranks = [FlowStage(experiment, model, Rank(rank, world_size)).micro_batches(3) for rank in range(world_size)]
+    alone = list(FlowStage(experiment, model, LocalContext()).micro_batches(3))
+    ranks = [list(FlowStage(experiment, model, Rank(r, world_size)).micro_batches(3)) for r in range(world_size)]
     for index, batch in enumerate(alone):
         other = ranks[index % world_size][index // world_size]
         for name in ("x0", "x1", "t", "noise", "uniforms", "keep"):

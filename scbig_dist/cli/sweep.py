@@ -37,6 +37,8 @@ def sweep(
 
     if resume and output is None:
         raise UserError("--resume: name the study to go on with, -o STUDY")
+    if resume and output is not None and not (output / "study.yaml").is_file():
+        raise UserError(f"--resume: {output} is not a study (no study.yaml); name one with -o STUDY")
     overrides = parse_set(set_ or [])
     if store is not None:
         overrides["store"] = str(store)

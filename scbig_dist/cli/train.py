@@ -47,12 +47,14 @@ def train(
 
     if resume and output is None:
         raise UserError("--resume: name the run to go on with, -o RUN")
+    if resume and output is not None and not (output / "config.yaml").is_file():
+        raise UserError(f"--resume: {output} is not a run (no config.yaml); name one with -o RUN")
     overrides = parse_set(set_ or [])
     if workers is not None:
         overrides["train.workers"] = workers
     if store is not None:
         overrides["store"] = str(store)
-    if resume and output is not None and config is None and (output / "config.yaml").is_file():
+    if resume and output is not None and config is None:
         config = output / "config.yaml"
     settings = settle(load_config(config, overrides), overrides)
     run = output or new_directory("run")
@@ -62,6 +64,8 @@ def train(
         from scbig_dist.cluster.train import train_on_ray
 
         train_on_ray(settings, run, address, resume)
+        for note in json.loads((run / "setup.json").read_text())["notes"]:
+            console.print(f"note: {note}")  # the workers' own output stays with Ray
     else:
         train_run(settings, run, LocalContext(settings.train.gpus), resume=resume)
     summary = json.loads((run / "run.json").read_text())
@@ -72,5 +76,5 @@ def train(
 
 
 def new_directory(kind: str) -> Path:
-    """`runs/run-20260101-120000`, unused so far."""
-    return Path("runs") / f"{kind}-{datetime.now():%Y%m%d-%H%M%S-%f}"[: len(kind) + 26]
+    """A directory under runs/ named by the moment: `run-20260101-120000-000000`."""
+    return Path("runs") / f"{kind}-{datetime.now():%Y%m%d-%H%M%S-%f}"

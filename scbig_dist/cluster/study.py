@@ -10,6 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scbig_dist.errors import UserError, suggest
+from scbig_dist.metrics.summary import HIGHER_IS_BETTER, METRICS
+from scbig_dist.train.flow_stage import FlowStage
 
 Value = bool | int | float | str | None
 
@@ -54,7 +56,7 @@ class Study(Part):
     metric: str = "val_pearson_delta"
     """What trials are ranked, searched and stopped by; a validation score, never a test one."""
     mode: Literal["max", "min"] = "max"
-    """Whether a high or a low metric is good."""
+    """Whether a high or a low metric is good; by default as the metric has it."""
     seed: int = Field(default=0, ge=0)
     """Seed of the search (a trial's own is `train.seed`)."""
     asha: Asha | None = None
@@ -83,6 +85,8 @@ def read_study(path: Path, scale: str | None = None, n_trials: int | None = None
         fields |= scales[scale]
     if n_trials is not None:
         fields["n_trials"] = n_trials
+    better = HIGHER_IS_BETTER.get(str(fields.get("metric", "")).removeprefix("val_"), True)
+    fields.setdefault("mode", "max" if better else "min")
     unknown = [name for name in fields if name not in Study.model_fields]
     if unknown:
         raise UserError(f"study {path}: unknown field '{unknown[0]}'; {suggest(unknown[0], Study.model_fields)}")
@@ -124,8 +128,16 @@ def _check(study: Study, where: str) -> None:
     """Rules between fields."""
     if not study.axes and not study.points:
         raise UserError(f"{where}: nothing to try; give 'axes' or 'points'")
-    if not study.metric.startswith("val_"):
-        raise UserError(f"{where}: metric={study.metric!r}: trials are chosen by validation; name a 'val_…' metric")
+    if study.metric.removeprefix("val_") not in METRICS or not study.metric.startswith("val_"):
+        known = [f"val_{metric}" for metric in METRICS]
+        raise UserError(
+            f"{where}: metric={study.metric!r}: trials are chosen by validation; {suggest(study.metric, known)}"
+        )
+    if study.asha is not None and study.metric not in FlowStage.check_names:
+        reported = " or ".join(name for name in FlowStage.check_names if name.startswith("val_"))
+        raise UserError(
+            f"{where}: asha with metric={study.metric!r}: stage 2 reports {reported}; name one, or leave asha out"
+        )
     for address, axis in study.axes.items():
         if isinstance(axis, Range):
             if study.sampler == "grid":

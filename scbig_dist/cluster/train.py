@@ -29,6 +29,7 @@ from scbig_dist.config import Config, dump_config
 from scbig_dist.errors import UserError
 from scbig_dist.train.context import StopTraining
 
+TIMEOUT_S = 86_400  # ranks wait at a barrier while another trial trains the autoencoder that they share
 RESTARTS = 2  # of a training that lost a worker; a mistake of the user's is not tried again
 
 
@@ -124,7 +125,7 @@ def fit(
                 "artifact_root": None if artifact_root is None else str(artifact_root),
                 "progress": progress,
             },
-            torch_config=TorchConfig(backend="nccl" if needs.gpus else "gloo"),
+            torch_config=TorchConfig(backend="nccl" if needs.gpus else "gloo", timeout_s=TIMEOUT_S),
             scaling_config=ScalingConfig(
                 num_workers=needs.workers, use_gpu=needs.gpus > 0, resources_per_worker=needs.bundle()
             ),

@@ -90,7 +90,7 @@ def _train(config: Config, run: Path, study_dir: Path) -> str:
 
 def _validate(config: Config, run: Path) -> dict[str, float | None]:
     if needs_of(config).workers == 1:
-        return evaluate_run(run, part="val", progress=False)["scBIG"]
+        return evaluate_run(run, part="val", progress=False, references=False)["scBIG"]
     return ray.get(score_task(config).remote(str(run), "val"))
 
 
@@ -108,4 +108,4 @@ def score_task(config: Config) -> Any:
 
 
 def _score(run: str, part: str) -> dict[str, float | None]:
-    return evaluate_run(Path(run), part=part, progress=False)["scBIG"]  # type: ignore[arg-type]
+    return evaluate_run(Path(run), part=part, progress=False, references=False)["scBIG"]  # type: ignore[arg-type]

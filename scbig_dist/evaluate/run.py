@@ -64,11 +64,16 @@ class Evaluation:
     latent: Scores | None
 
 
-def evaluate_run(run: Path, part: Literal["test", "val"] = "test", progress: bool = True) -> Table:
-    """Score a finished run. `test` writes scores.json, scores_meta.json and conditions.parquet; `val` nothing."""
+def evaluate_run(
+    run: Path, part: Literal["test", "val"] = "test", progress: bool = True, references: bool = True
+) -> Table:
+    """Score a finished run. `test` writes scores.json, scores_meta.json and conditions.parquet; `val` nothing.
+
+    `references` false leaves baselines and noise ceiling out of `val`: a trial is compared with trials.
+    """
     predictor = load_predictor(run)
     if part == "val":
-        return macro_means(evaluate_predictor(predictor, "val", predictor.split.val, progress).methods)
+        return macro_means(evaluate_predictor(predictor, "val", predictor.split.val, progress, references).methods)
     split = predictor.split
     main = evaluate_predictor(predictor, "test", split.test, progress)
     further = {
@@ -85,7 +90,11 @@ def evaluate_run(run: Path, part: Literal["test", "val"] = "test", progress: boo
 
 
 def evaluate_predictor(
-    predictor: Predicts, part: str, conditions: Sequence[Condition], progress: bool = False
+    predictor: Predicts,
+    part: str,
+    conditions: Sequence[Condition],
+    progress: bool = False,
+    with_references: bool = True,
 ) -> Evaluation:
     """Score a model's predictions of the conditions, with `evaluate.n_cells` predicted cells each."""
     if not conditions:
@@ -98,7 +107,7 @@ def evaluate_predictor(
     walk = track(truth.conditions, f"predicting {part}", disable=not progress, transient=True)
     predicted = from_cells(ground, [predictor.predict(condition, n_cells, SEED) for condition in walk])
     latent = _score_latent(predictor, ground, truth) if part == "test" else None
-    references = score_references(ground, predictor.split, truth)
+    references = score_references(ground, predictor.split, truth) if with_references else References({}, [])
     return Evaluation(truth, {MODEL: score(predicted, truth), **references.scores}, references, latent)
 
 

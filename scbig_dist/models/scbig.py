@@ -97,8 +97,9 @@ class ScBIG(nn.Module):
                 rows1.append(pairs.i1 + group * size)
         sample = sample_path(x0[torch.cat(rows0)], x1[torch.cat(rows1)], batch.t, batch.noise, flow.sigma)
         c = batch.conditions
-        condition = self.condition(c.targets, c.context, c.dose) * batch.keep[:, None]
-        v_t = self.velocity(sample.t, sample.x_t, condition.repeat_interleave(size, dim=0))
+        condition = self.condition(c.targets, c.context, c.dose)
+        given = (condition * batch.keep[:, None]).repeat_interleave(size, dim=0)
+        v_t = self.velocity(sample.t, sample.x_t, given)
         flow_loss = (v_t - sample.u_t).square().mean()
         parts = {"loss_flow": flow_loss.detach()}
         total = flow_loss

@@ -76,7 +76,10 @@ class ConditionEncoder(nn.Module):
         if config.pooling == "attention":
             self.seed = nn.Parameter(torch.empty(1, 1, width).normal_(0, 0.02))
             self.attention = Attention(width, config.n_heads)
-        self.context = nn.Embedding(n_contexts, width) if n_contexts > 1 else None
+        self.context: nn.Embedding | None = None
+        if n_contexts > 1:
+            self.context = nn.Embedding(n_contexts, width)
+            nn.init.zeros_(self.context.weight)  # a context that training never perturbs must not steer by chance
         self.dose: nn.Sequential | None = None
         if with_dose:
             self.dose = nn.Sequential(nn.Linear(1, width), nn.SiLU(), nn.Linear(width, width))

@@ -208,7 +208,9 @@ def _reasons(
     genes, cells = run.summary.get("n_genes"), run.summary.get("n_train_cells")
     paper = book["splits"]["norman_additive"]
     paper_genes = line.settings.get("n_genes", paper["n_genes"])
-    if not run.data_label.startswith("real"):
+    if run.data_label == "real or unknown":
+        reasons.append("data: the file does not say what it is; the paper's split is not public")
+    elif not run.data_label.startswith("real"):
         reasons.append(f"data: {run.data_label}")
     elif genes is None or cells is None:
         reasons.append("data: not known to be the paper's")

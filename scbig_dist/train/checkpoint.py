@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from scbig_dist.artifacts import sync_directory, sync_tree
+from scbig_dist.artifacts import save_tensors, sync_directory, sync_tree
 
 KEEP = 2  # the newest, and one more should it turn out damaged
 
@@ -46,10 +46,10 @@ def save_checkpoint(
     beside = root / f".step-{step:08d}"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    save_file(tensors_of(model), beside / "model.safetensors")
-    save_file(_flat(optimizer), beside / "optimizer.safetensors")
+    save_tensors(tensors_of(model), beside / "model.safetensors")
+    save_tensors(_flat(optimizer), beside / "optimizer.safetensors")
     if best is not None:
-        save_file(best, beside / "best.safetensors")
+        save_tensors(best, beside / "best.safetensors")
     (beside / "state.json").write_text(json.dumps({"step": step, **state}))
     sync_tree(beside)
     shutil.rmtree(path, ignore_errors=True)

@@ -109,7 +109,9 @@ def settle(config: Config, explicit: Mapping[str, Any] | None = None) -> Config:
     for address in ("split.file", "grc.feedback"):
         if (value := config.get(address)) is not None:
             values[address] = str(Path(value).resolve())
-    return resolve(with_values(config, values), open_store(values["store"]).manifest, explicit)
+    # Once per command every byte is checked: a damaged shard would otherwise train without a word.
+    store = open_store(values["store"], verify=True)
+    return resolve(with_values(config, values), store.manifest, explicit)
 
 
 def open_experiment(config: Config, split_file: Path | None = None) -> Experiment:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -56,10 +58,10 @@ class FlowStage:
             return self._latents[torch.from_numpy(cells).to(self._latents.device)]
         return torch.from_numpy(self._experiment.store.dense(cells, self._experiment.n_genes)).to(self._context.device)
 
-    def micro_batches(self, step: int) -> list[FlowBatch]:
+    def micro_batches(self, step: int) -> Iterator[FlowBatch]:
         first = step * self.micro_per_step
         own = range(first + self._context.rank, first + self.micro_per_step, self._context.world_size)
-        return [self._micro_batch(index) for index in own]
+        return (self._micro_batch(index) for index in own)  # one in memory at a time
 
     def _micro_batch(self, index: int) -> FlowBatch:
         config, store = self._config, self._experiment.store

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from torch import Tensor
 
 from scbig_dist import artifacts
@@ -35,12 +35,14 @@ class Prepared:
 
     inputs: ModelInputs
     key: str
+    embedding_key: str
     notes: list[str] = field(default_factory=list)
 
 
 def prepare(experiment: Experiment, root: Path) -> Prepared:
     """Read the priors, fit the components, cluster the genes; reuse what `root` already holds."""
     config, notes = experiment.config, list[str]()
+    _check_sizes(experiment)
     ppi = _ppi(experiment, notes)
     components = _components(experiment, root)
     embedding, found, embedding_key = _gene_embedding(experiment, ppi, components, notes)
@@ -49,18 +51,38 @@ def prepare(experiment: Experiment, root: Path) -> Prepared:
         by = _feedback(experiment, Path(config.grc.feedback), notes)
     modules, key = _modules(experiment, root, ppi, *by)
     vectors, known = _target_vectors(experiment, ppi, notes)
+    leading = components["components"][: config.gcae.latent_dim]
     inputs = ModelInputs(
         module_of_gene=torch.from_numpy(modules),
         gene_mean=torch.from_numpy(components["mean"]),
         gene_embedding=None if embedding is None else torch.from_numpy(embedding),
-        components=torch.from_numpy(components["components"][: config.gcae.latent_dim]),
+        components=torch.from_numpy(leading) if config.gcae.encoder == "pca" else None,
         target_vectors=vectors,
         target_known=known,
         pathways=_pathways(experiment, notes),
         n_contexts=len(experiment.contexts),
         with_dose=any(condition.dose is not None for condition in experiment.store.conditions),
     )
-    return Prepared(inputs, key, notes)
+    return Prepared(inputs, key, embedding_key, notes)
+
+
+def _check_sizes(experiment: Experiment) -> None:
+    """What the panel must be able to hold, before anything is computed."""
+    config, n_genes = experiment.config, experiment.n_genes
+    if config.grc.n_modules > n_genes:
+        raise UserError(
+            f"grc.n_modules={config.grc.n_modules} is above the panel's {n_genes} genes; lower it or raise panel.n_hvg"
+        )
+    at_most = _most_components(experiment)
+    if config.gcae.encoder == "pca" and config.gcae.latent_dim > at_most:
+        raise UserError(
+            f"gcae.latent_dim={config.gcae.latent_dim}: {n_genes} genes and these training cells have "
+            f"{at_most} principal components; lower it"
+        )
+
+
+def _most_components(experiment: Experiment) -> int:
+    return min(experiment.n_genes, len(experiment.train_cells()) - 1)
 
 
 def data_key(experiment: Experiment) -> dict[str, Any]:
@@ -72,8 +94,10 @@ def data_key(experiment: Experiment) -> dict[str, Any]:
 def _components(experiment: Experiment, root: Path) -> dict[str, np.ndarray]:
     """Mean and leading principal components of the training cells, scaled by their sd."""
     config = experiment.config
-    n = max(config.gcae.latent_dim, config.priors.embedding_dim)
-    n = min(n, experiment.n_genes)
+    n = max(
+        config.gcae.latent_dim if config.gcae.encoder == "pca" else 1,
+        min(config.priors.embedding_dim, _most_components(experiment)) if config.priors.gene_embedding == "pca" else 1,
+    )
     inputs = {**data_key(experiment), "n_components": n, "seed": config.train.seed}
     key = artifacts.content_key("pca", inputs)
     path = artifacts.find(root, "pca", key)
@@ -85,7 +109,9 @@ def _components(experiment: Experiment, root: Path) -> dict[str, np.ndarray]:
         pca = fit_pca(experiment.blocks(cells), experiment.n_genes, n, rng)
         tensors = {"mean": pca.mean, "components": pca.components, "sd": pca.sd}
         tensors = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}
-        path = artifacts.make(root, "pca", key, inputs, lambda beside: save_file(tensors, beside / "pca.safetensors"))
+        path = artifacts.make(
+            root, "pca", key, inputs, lambda beside: artifacts.save_tensors(tensors, beside / "pca.safetensors")
+        )
     return load_file(path / "pca.safetensors")
 
 
@@ -187,7 +213,7 @@ def _modules(
         modules = cluster_genes(experiment.n_genes, embedding, found, adjacency, config.grc, rng)
 
         def write(beside: Path) -> None:
-            save_file({"module_of_gene": modules}, beside / "modules.safetensors")
+            artifacts.save_tensors({"module_of_gene": modules}, beside / "modules.safetensors")
             lines = [f"{gene}\t{module}\n" for gene, module in zip(experiment.genes, modules, strict=True)]
             (beside / "modules.tsv").write_text("gene\tmodule\n" + "".join(lines))
 
@@ -255,5 +281,5 @@ def _pathways(experiment: Experiment, notes: list[str]) -> Tensor | None:
             f"no pathway has {config.priors.min_genes} panel genes (priors.min_genes): the pathway loss is off"
         )
         return None
-    notes.append(f"pathways: {len(sets.names)} with at least {config.priors.min_genes} panel genes")
+    notes.append(sets.coverage())
     return torch.from_numpy(sets.matrix)

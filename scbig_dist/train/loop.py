@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from statistics import median
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scbig_dist.config import Config
+from scbig_dist.errors import UserError
 from scbig_dist.models.protocol import CellBatch, FlowBatch, PerturbationModel, StageLoss
 from scbig_dist.train.checkpoint import load_optimizer, newest_checkpoint, save_checkpoint, tensors_of
 from scbig_dist.train.context import WorkerContext
@@ -32,7 +34,7 @@ class StageData(Protocol):
     clip: float | None
     check_names: tuple[str, ...]
 
-    def micro_batches(self, step: int) -> Sequence[CellBatch | FlowBatch]:
+    def micro_batches(self, step: int) -> Iterable[CellBatch | FlowBatch]:
         """This rank's share of update `step`."""
         ...
 
@@ -69,7 +71,7 @@ class _StageLoss(nn.Module):
 
 def run_stage(
     model: PerturbationModel, data: StageData, config: Config, context: WorkerContext, checkpoints: Path, log: RunLog
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Train one stage to its end from its newest checkpoint; returns what it cost.
 
     The model holds the best weights where the stage has a patience, else the last.
@@ -127,6 +129,10 @@ def run_stage(
             record |= {"loss": float(total), **{name: float(value) for name, value in parts.items()}}
             record |= {"step_ms": 1e3 * median(durations), "cells_per_s": cells_per_s, "peak_mem_gb": peak_memory_gb()}
             record |= {"micro_step": done * data.micro_per_step, "seconds": now - began}
+            if not math.isfinite(record["loss"]):
+                raise UserError(
+                    f"{data.name} update {done}: the loss is {record['loss']}; lower {data.name}.lr={data.lr:g} and start anew"
+                )
             log.write({"stage": data.name, "step": done, **record})
             log.step(done, f"loss {record['loss']:.4f} · {cells_per_s:,.0f} cells/s · {record['peak_mem_gb']:.1f} GB")
         if done % config.train.checkpoint_every == 0 or last or state["stopped"]:
@@ -139,19 +145,23 @@ def run_stage(
     if best is not None:
         model.load_state_dict(best)
     model.eval()
-    step_ms = 1e3 * median(durations) if durations else float("nan")
-    return {"seconds": time.perf_counter() - began, "step_ms": step_ms, "cells_per_s": 1e3 * data.n_cells(0) / step_ms}
+    # A run resumed behind its last step has measured none.
+    step_s = median(durations) if durations else None
+    return {
+        "seconds": time.perf_counter() - began,
+        "step_ms": None if step_s is None else 1e3 * step_s,
+        "cells_per_s": None if step_s is None else data.n_cells(0) / step_s,
+    }
 
 
 def _update(
     wrapped: Any, data: StageData, config: Config, context: WorkerContext, step: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Gradients of one update, summed over this rank's micro-batches; the loss over all ranks."""
-    micro_batches = data.micro_batches(step)
-    n_micro = len(micro_batches)
+    n_micro = max(data.micro_per_step // context.world_size, 1)
     total: Tensor | None = None
     parts: dict[str, list[Tensor]] = {}
-    for index, batch in enumerate(micro_batches):
+    for index, batch in enumerate(data.micro_batches(step)):
         micro_step = (step * n_micro + index) * context.world_size + context.rank
         with ExitStack() as stack:
             stack.enter_context(torch_seeded(config.train.seed, data.name, micro_step, context.device))

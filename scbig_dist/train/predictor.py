@@ -94,7 +94,7 @@ def load_predictor(run: Path) -> Predictor:
     names = json.loads((run / "model" / "names.json").read_text())
     fixed: dict[str, Tensor] = load_file(run / "model" / "inputs.safetensors")
     weights = load_file(run / "model" / "weights.safetensors")
-    if names["genes"] != known.genes or names["targets"] != known.targets:
+    if json.loads((run / "store.json").read_text())["key"] != known.store.key:
         raise UserError(
             f"{run}: the store {config.store} is not the one that the run was trained on; restore it or train anew"
         )

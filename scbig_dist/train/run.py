@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from scbig_dist import artifacts
-from scbig_dist.artifacts import write_text
+from scbig_dist.artifacts import save_tensors, write_text
 from scbig_dist.config import Config, dump_config
 from scbig_dist.errors import UserError
 from scbig_dist.models.scbig import ModelInputs, ScBIG
-from scbig_dist.screen.splits import write_split
+from scbig_dist.screen.splits import read_split, write_split
 from scbig_dist.train.autoencoder_stage import AutoencoderStage
 from scbig_dist.train.checkpoint import tensors_of
 from scbig_dist.train.context import WorkerContext
@@ -51,7 +51,7 @@ def train_run(
     root = artifact_root or run / "artifacts"
     reset_peak_memory()
     began = time.time()
-    is_new = not run.exists()
+    stood, is_new = run.exists(), not (run / "config.yaml").exists()
     try:
         if context.rank == 0:
             _claim(run, config, experiment, resume)
@@ -62,6 +62,8 @@ def train_run(
     except UserError:
         if is_new and context.rank == 0:  # a mistake found before the first step leaves no run behind
             shutil.rmtree(run, ignore_errors=True)
+            if stood:
+                run.mkdir(exist_ok=True)
         raise
     with torch_seeded(config.train.seed, "weights", 0, context.device):
         model = ScBIG(prepared.inputs, config).to(context.device)
@@ -79,10 +81,10 @@ def train_run(
         log.close()
     if context.rank == 0:
         _save_model(model, prepared.inputs, experiment, run / "model")
-        summary = facts | {
+        summary: dict[str, Any] = facts | {
             "seconds_autoencoder": first["seconds"],
             "seconds_flow": second["seconds"],
-            "seconds_total": time.time() - began,
+            "seconds_total": max(time.time() - began, second["seconds"] + first["seconds"] * (not first["reused"])),
             "step_ms": second["step_ms"],
             "cells_per_s": second["cells_per_s"],
             "autoencoder_step_ms": first["step_ms"],
@@ -90,7 +92,9 @@ def train_run(
             "autoencoder_reused": first["reused"],
             "peak_mem_gb": peak_memory_gb(),
         }
-        write_text(run / "run.json", json.dumps(summary, indent=1))
+        if context.device.type == "cuda":
+            summary["peak_gpu_gb"] = torch.cuda.max_memory_allocated(context.device) / 1e9
+        write_text(run / "run.json", json.dumps(summary, indent=1, allow_nan=False))
     context.barrier()
 
 
@@ -119,11 +123,18 @@ def _claim(run: Path, config: Config, experiment: Experiment, resume: bool) -> N
         if kept.read_text() != text:
             changed = _difference(kept.read_text(), text)
             raise UserError(f"{run}: the config has changed since the run began ({changed}); start a new run with -o")
+        if read_split(run / "split.json", experiment.store.conditions) != experiment.split:
+            raise UserError(f"{run}: split.json is not the split of this config any more; start a new run with -o")
+        if json.loads((run / "store.json").read_text())["key"] != experiment.store.key:
+            raise UserError(
+                f"{run}: the store {config.store} has been rebuilt since the run began; start a new run with -o"
+            )
         return
     if run.exists() and (not run.is_dir() or any(run.iterdir())) and not resume:
         raise UserError(f"{run}: exists and is not a run; name another directory with -o")
     run.mkdir(parents=True, exist_ok=True)
     write_split(experiment.split, run / "split.json")
+    write_text(run / "store.json", json.dumps({"key": experiment.store.key}))
     write_text(kept, text)
 
 
@@ -161,7 +172,7 @@ def _train_autoencoder(
         **data_key(experiment),
         "val": sorted(condition.name for condition in experiment.split.val),
         "modules": prepared.key,
-        "gene_embedding": config.priors.gene_embedding,
+        "gene_embedding": prepared.embedding_key,
         "gcae": config.gcae.model_dump(),
         "autoencoder": config.autoencoder.model_dump(),
         "latent_scale": config.flow.latent_scale,
@@ -174,7 +185,7 @@ def _train_autoencoder(
         reused = path is not None
         context.barrier()  # every rank has looked before one of them writes
         if path is None:
-            cost = {"seconds": 0.0, "step_ms": 0.0, "cells_per_s": 0.0}
+            cost: dict[str, float | None] = {"seconds": 0.0, "step_ms": 0.0, "cells_per_s": 0.0}
             stage = AutoencoderStage(experiment, context)
             if list(model.autoencoder.parameters()):
                 cost = run_stage(model, stage, config, context, run / "checkpoints" / "autoencoder", log)
@@ -184,7 +195,7 @@ def _train_autoencoder(
 
                 def write(beside: Path) -> None:
                     tensors = tensors_of(model.autoencoder) | {"latent_scale": model.latent_scale.cpu()}
-                    save_file(tensors, beside / "autoencoder.safetensors")
+                    save_tensors(tensors, beside / "autoencoder.safetensors")
                     write_text(beside / "cost.json", json.dumps(cost))
 
                 artifacts.make(root, "autoencoder", key, inputs, write)
@@ -212,8 +223,8 @@ def _save_model(model: ScBIG, inputs: ModelInputs, experiment: Experiment, path:
     fixed = {
         name: value for name, value in vars(inputs).items() if isinstance(value, torch.Tensor) and name != "pathways"
     }
-    save_file({name: value.contiguous() for name, value in fixed.items()}, path / "inputs.safetensors")
-    save_file(tensors_of(model), path / "weights.safetensors")
+    save_tensors({name: value.contiguous() for name, value in fixed.items()}, path / "inputs.safetensors")
+    save_tensors(tensors_of(model), path / "weights.safetensors")
     names = {
         "targets": experiment.targets,
         "contexts": experiment.contexts,
