@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from training_cases import make_store, write_study
 
+from scbig_dist.cli import main
 from scbig_dist.cluster.plan import make_plan
 from scbig_dist.cluster.resources import Needs, check_placeable, n_concurrent, n_places
 from scbig_dist.cluster.study import read_study
@@ -172,3 +173,28 @@ def test_rows_become_a_table_and_the_best_is_chosen_among_finished(tmp_path):
     assert table["budget"].tolist() == [20, 20, 20] and table["seconds_flow"].tolist() == [1.5] * 3
     assert table["n_parameters"].isna().all() and table["flow.lr"].dtype == float
     assert len(read_rows(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"metric": "val_pearson_delt"}, "did you mean 'val_pearson_delta'"),
+        ({"metric": "test_pearson_delta"}, "chosen by validation"),
+        ({"metric": "val_e_dist", "asha": {"grace": 10}}, "stage 2 reports val_pearson_delta or val_mse"),
+    ],
+)
+def test_metric_that_nothing_reports_is_refused(tmp_path, fields, message):
+    with pytest.raises(UserError, match=message):
+        read_study(write_study(tmp_path / "s.py", axes={"flow.lr": [1e-3]}, **fields))
+
+
+def test_low_is_good_for_an_error(tmp_path):
+    assert read_study(write_study(tmp_path / "s.py", axes={"flow.lr": [1e-3]}, metric="val_mse")).mode == "min"
+    assert read_study(write_study(tmp_path / "s.py", axes={"flow.lr": [1e-3]})).mode == "max"
+
+
+def test_resume_of_what_is_no_study_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["scbig", "sweep", "s.py", "--resume", "-o", str(tmp_path / "typo")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2 and not (tmp_path / "typo").exists()

@@ -25,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from scbig_dist.cluster.resources import check_placeable, needs_of, nodes
 from scbig_dist.cluster.session import ray_session
 from scbig_dist.cluster.trials import STOP_FILE
+from scbig_dist.cluster.watch import Watch
 from scbig_dist.config import Config, dump_config
 from scbig_dist.errors import UserError
 from scbig_dist.train.context import StopTraining
@@ -123,7 +124,6 @@ def fit(
                 "run": str(run),
                 "resume": resume or attempt > 0,
                 "artifact_root": None if artifact_root is None else str(artifact_root),
-                "progress": progress,
             },
             torch_config=TorchConfig(backend="nccl" if needs.gpus else "gloo", timeout_s=TIMEOUT_S),
             scaling_config=ScalingConfig(
@@ -139,7 +139,8 @@ def fit(
             ),
         )
         try:
-            _fit_in_thread(trainer)
+            with Watch(run, progress) as watch:
+                _fit_in_thread(trainer, watch)
             return
         except ray.train.WorkerGroupError as error:
             causes = [_cause(failure) for failure in error.worker_failures.values()]
@@ -159,7 +160,9 @@ def _worker(task: dict[str, Any]) -> None:
     root = None if task["artifact_root"] is None else Path(task["artifact_root"])
     context = RayWorkerContext(run)
     try:
-        train_run(config, run, context, resume=task["resume"], artifact_root=root, progress=task["progress"])
+        train_run(
+            config, run, context, resume=task["resume"], artifact_root=root, progress=False
+        )  # Watch shows it to the person
     except StopTraining:
         return  # its reason lies in STOP_FILE
 
@@ -178,7 +181,7 @@ def _is_loss(cause: BaseException) -> bool:
     return isinstance(cause, RayError | WorkerHealthCheckFailedError | dist.DistError) or neighbour
 
 
-def _fit_in_thread(trainer: TorchTrainer) -> None:
+def _fit_in_thread(trainer: TorchTrainer, watch: Watch) -> None:
     """`fit` outside the main thread, where it would replace the handler of Ctrl-C."""
     outcome: list[BaseException] = []
 
@@ -192,5 +195,6 @@ def _fit_in_thread(trainer: TorchTrainer) -> None:
     thread.start()
     while thread.is_alive():
         thread.join(0.2)
+        watch.look()
     if outcome:
         raise outcome[0]

@@ -208,9 +208,7 @@ def _reasons(
     genes, cells = run.summary.get("n_genes"), run.summary.get("n_train_cells")
     paper = book["splits"]["norman_additive"]
     paper_genes = line.settings.get("n_genes", paper["n_genes"])
-    if run.data_label == "real or unknown":
-        reasons.append("data: the file does not say what it is; the paper's split is not public")
-    elif not run.data_label.startswith("real"):
+    if not run.data_label.startswith("real"):
         reasons.append(f"data: {run.data_label}")
     elif genes is None or cells is None:
         reasons.append("data: not known to be the paper's")
@@ -219,6 +217,8 @@ def _reasons(
     if cells is not None and abs(cells - paper["cells"][0]) > 0.1 * paper["cells"][0]:
         reasons.append(f"scale: {number(cells)} training cells, published {number(paper['cells'][0])}")
     config = flatten(run.config)
+    if (kind := config.get("split.kind")) not in (None, "additive"):
+        reasons.append(f"split: {kind}, published additive")
     for address, printed in book.get("training", {}).items():
         value = config.get(address)
         if value is not None and value < 0.9 * printed:

@@ -1,0 +1,52 @@
+"""A training on workers, shown to the person who started it: their own output stays with Ray."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.status import Status
+
+SECONDS = 1.0  # between two looks at the log
+
+
+class Watch:
+    """Follows `RUN/metrics.jsonl` on one line; `look` is cheap to call often."""
+
+    def __init__(self, run: Path, progress: bool) -> None:
+        self._path = run / "metrics.jsonl"
+        self._status = Status("starting the workers", console=Console(stderr=True)) if progress else None
+        self._looked = 0.0
+
+    def __enter__(self) -> Watch:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def look(self) -> None:
+        if self._status is None or time.monotonic() - self._looked < SECONDS:
+            return
+        self._looked = time.monotonic()
+        record = last_record(self._path)
+        if record is not None:
+            self._status.update(
+                f"{record['stage']}: update {record['step']:,}, loss {record['loss']:.4f}, "
+                f"{record['cells_per_s']:,.0f} cells/s, {record['peak_mem_gb']:.1f} GB a worker"
+            )
+
+
+def last_record(path: Path) -> dict[str, Any] | None:
+    """The last whole line of a log that another process is writing."""
+    if not path.is_file():
+        return None
+    with open(path, "rb") as file:
+        file.seek(max(file.seek(0, 2) - 4096, 0))
+        lines = file.read().split(b"\n")[:-1]  # what follows the last newline is not whole yet
+    return json.loads(lines[-1]) if lines else None
