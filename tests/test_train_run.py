@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -161,6 +162,21 @@ def test_modules_can_follow_the_predictions_of_a_run(store, tmp_path):
     leaky = settings(store, **values, grc__feedback=str(tmp_path / "first"), split__seed=1)
     with pytest.raises(UserError, match="holds out"):
         train_run(leaky, tmp_path / "third", LocalContext(), progress=False)
+
+
+def test_modules_are_audited(store, tmp_path):
+    genes = open_experiment(settings(store)).genes
+    sets = "".join(f"set{i}\t-\t" + "\t".join(genes[i * 10 : i * 10 + 10]) + "\n" for i in range(6))
+    (tmp_path / "sets.gmt").write_text(sets)
+    values = {"flow__steps": 8, "flow__validate_every": 8, "autoencoder__epochs": 1}
+    config = settings(store, **values, grc__clustering="none", priors__pathways=str(tmp_path / "sets.gmt"))
+    train_run(config, tmp_path / "run", LocalContext(), progress=False)
+    modules = pd.read_csv(tmp_path / "run" / "modules.tsv", sep="\t")
+    assert modules["gene"].tolist() == genes and modules["module"].nunique() == 4
+    first = pd.read_csv(tmp_path / "run" / "enrichment.tsv", sep="\t").iloc[0]
+    assert (first["module"], first["overlap"]) == (0, 10) and first["q"] < 1e-3
+    notes = json.loads((tmp_path / "run" / "run.json").read_text())["notes"]
+    assert any("of random partitions" in note for note in notes) and any("enrichment: " in note for note in notes)
 
 
 def test_existing_run_is_not_overwritten(store, tmp_path):

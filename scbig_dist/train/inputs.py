@@ -20,7 +20,7 @@ from scbig_dist.models.means import control_profiles
 from scbig_dist.models.scbig import ModelInputs
 from scbig_dist.nn.pca import fit_pca
 from scbig_dist.screen.embeddings import Embedding, random_embedding, read_embedding
-from scbig_dist.screen.pathways import pathway_matrix, read_pathways
+from scbig_dist.screen.pathways import PathwayMatrix, pathway_matrix, read_pathways
 from scbig_dist.screen.ppi import PPI, read_ppi
 from scbig_dist.train.experiment import Experiment
 from scbig_dist.train.predictor import load_predictor
@@ -36,6 +36,7 @@ class Prepared:
     inputs: ModelInputs
     key: str
     embedding_key: str
+    pathways: PathwayMatrix | None
     notes: list[str] = field(default_factory=list)
 
 
@@ -51,6 +52,7 @@ def prepare(experiment: Experiment, root: Path) -> Prepared:
         by = _feedback(experiment, Path(config.grc.feedback), notes)
     modules, key = _modules(experiment, root, ppi, *by)
     vectors, known = _target_vectors(experiment, ppi, notes)
+    pathways = _pathways(experiment, notes)
     leading = components["components"][: config.gcae.latent_dim]
     inputs = ModelInputs(
         module_of_gene=torch.from_numpy(modules),
@@ -59,11 +61,11 @@ def prepare(experiment: Experiment, root: Path) -> Prepared:
         components=torch.from_numpy(leading) if config.gcae.encoder == "pca" else None,
         target_vectors=vectors,
         target_known=known,
-        pathways=_pathways(experiment, notes),
+        pathways=None if pathways is None else torch.from_numpy(pathways.matrix),
         n_contexts=len(experiment.contexts),
         with_dose=any(condition.dose is not None for condition in experiment.store.conditions),
     )
-    return Prepared(inputs, key, embedding_key, notes)
+    return Prepared(inputs, key, embedding_key, pathways, notes)
 
 
 def _check_sizes(experiment: Experiment) -> None:
@@ -214,8 +216,6 @@ def _modules(
 
         def write(beside: Path) -> None:
             artifacts.save_tensors({"module_of_gene": modules}, beside / "modules.safetensors")
-            lines = [f"{gene}\t{module}\n" for gene, module in zip(experiment.genes, modules, strict=True)]
-            (beside / "modules.tsv").write_text("gene\tmodule\n" + "".join(lines))
 
         path = artifacts.make(root, "modules", key, inputs, write)
     return load_file(path / "modules.safetensors")["module_of_gene"], key
@@ -269,7 +269,7 @@ def _unseen_targets(experiment: Experiment) -> list[str]:
     return sorted({t for condition in (*split.val, *split.test) for t in condition.targets} - seen)
 
 
-def _pathways(experiment: Experiment, notes: list[str]) -> Tensor | None:
+def _pathways(experiment: Experiment, notes: list[str]) -> PathwayMatrix | None:
     config: Config = experiment.config
     if config.priors.pathways is None:
         if config.align.lambda_path > 0:
@@ -282,4 +282,4 @@ def _pathways(experiment: Experiment, notes: list[str]) -> Tensor | None:
         )
         return None
     notes.append(sets.coverage())
-    return torch.from_numpy(sets.matrix)
+    return sets

@@ -18,6 +18,7 @@ from scbig_dist.config import Config, dump_config
 from scbig_dist.errors import UserError
 from scbig_dist.models.scbig import ModelInputs, ScBIG
 from scbig_dist.screen.splits import read_split, write_split
+from scbig_dist.train.audit import audit_modules
 from scbig_dist.train.autoencoder_stage import AutoencoderStage
 from scbig_dist.train.checkpoint import tensors_of
 from scbig_dist.train.context import WorkerContext
@@ -67,6 +68,8 @@ def train_run(
         raise
     with torch_seeded(config.train.seed, "weights", 0, context.device):
         model = ScBIG(prepared.inputs, config).to(context.device)
+    if context.rank == 0:
+        prepared.notes.extend(audit_modules(prepared, experiment, run))
     facts = _facts(model, experiment, prepared, context)
     log = RunLog(run if context.rank == 0 else None, progress)
     if context.rank == 0:
