@@ -214,7 +214,6 @@ def test_request_is_found_in_any_spelling(store):
         ("control", "k562", None, "is control, nothing to predict"),
         ("A+B", None, None, r"--context k562\|rpe1"),
         ("A+B", "k563", None, "did you mean 'k562'"),
-        ("A+F", "k562", None, "target 'F' is in no condition of the screen"),
         ("A+B", "k562", 2.0, "no doses"),
     ],
 )

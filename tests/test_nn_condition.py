@@ -78,6 +78,9 @@ def test_context_and_dose_join_only_where_there_are_any() -> None:
     plain = build("frozen", "attention")(targets, contexts, doses)
     torch.testing.assert_close(plain[0], plain[1])
     for encoder in (build("frozen", "attention", n_contexts=2), build("frozen", "attention", with_dose=True)):
+        if encoder.context is not None:
+            assert not encoder.context.weight.any(), "an untrained context steers"
+            torch.nn.init.normal_(encoder.context.weight)
         one, other = encoder(targets, contexts, doses)
         assert not torch.allclose(one, other)
 

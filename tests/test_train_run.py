@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from training_cases import TINY, make_store
 
+from scbig_dist.conditions import Condition
 from scbig_dist.config import Config, build_config
 from scbig_dist.errors import UserError
 from scbig_dist.nn.condition import ConditionEncoder
@@ -162,6 +163,31 @@ def test_modules_can_follow_the_predictions_of_a_run(store, tmp_path):
     leaky = settings(store, **values, grc__feedback=str(tmp_path / "first"), split__seed=1)
     with pytest.raises(UserError, match="holds out"):
         train_run(leaky, tmp_path / "third", LocalContext(), progress=False)
+
+
+def test_target_outside_the_screen_is_predicted_from_its_prior(store, tmp_path):
+    screen = open_experiment(settings(store))
+    names, rng = [*screen.targets, "BEYOND"], np.random.default_rng(0)
+    vectors = rng.standard_normal((len(names), 5)).astype(np.float32)
+    vectors[-1] = vectors[0]  # what is like a known target is predicted like it, learned part aside
+    np.savez(tmp_path / "prior.npz", genes=np.array(names), vectors=vectors)
+    values = {"flow__steps": 8, "flow__validate_every": 8, "autoencoder__epochs": 1}
+    prior = str(tmp_path / "prior.npz")
+    config = settings(store, **values, priors__target_embedding=prior, flow__target_embedding="frozen")
+    train_run(config, tmp_path / "run", LocalContext(), progress=False)
+    predictor = load_predictor(tmp_path / "run")
+    context = screen.contexts[0]
+    model, given = predictor._model, predictor._given
+    beyond, like = (given(Condition(context, name)) for name in ("BEYOND", names[0]))
+    encoded = [model.condition(one.targets, one.context, one.dose) for one in (beyond, like)]
+    torch.testing.assert_close(*encoded)
+    three = predictor.predict(Condition(context, f"BEYOND+{names[1]}+{names[2]}"), 8, seed=0)
+    assert np.isfinite(three).all()
+    with pytest.raises(UserError, match=r"'BEYONT' is in no condition.*no vector in prior.npz; did you mean 'BEYOND'"):
+        predictor.predict(Condition(context, "BEYONT"), 8, seed=0)
+    train_run(settings(store, **values), tmp_path / "blind", LocalContext(), progress=False)
+    with pytest.raises(UserError, match="no prior of targets"):
+        load_predictor(tmp_path / "blind").predict(Condition(context, "BEYOND"), 8, seed=0)
 
 
 def test_modules_are_audited(store, tmp_path):

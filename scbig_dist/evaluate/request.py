@@ -10,7 +10,7 @@ from scbig_dist.store.reader import Store
 def find_request(store: Store, label: str, context: str | None, dose: float | None = None) -> Condition:
     """The condition of `--condition A+B [--context C] [--dose D]`, in any order of the targets.
 
-    Its targets must be known to the screen; the combination need not be.
+    Whether its targets are known is for the model to say: a prior may reach beyond the screen.
     """
     perturbation = parse_perturbation(label)
     if perturbation == "control":
@@ -26,10 +26,4 @@ def find_request(store: Store, label: str, context: str | None, dose: float | No
     if dose is None and with_dose:
         doses = sorted({condition.dose for condition in store.conditions if condition.dose is not None})
         raise UserError(f"--condition {label}: the screen has doses; add --dose, e.g. --dose {doses[0]:g}")
-    known = {target for condition in store.conditions for target in condition.targets}
-    found = Condition(context or contexts[0], perturbation, dose)
-    for target in found.targets:
-        if target not in known:
-            near = suggest(target, sorted(known))
-            raise UserError(f"--condition {label}: target '{target}' is in no condition of the screen; {near}")
-    return found
+    return Condition(context or contexts[0], perturbation, dose)

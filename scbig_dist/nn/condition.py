@@ -19,6 +19,7 @@ class TargetEmbedding(nn.Module):
     """
 
     vectors: Tensor
+    scale: Tensor
     known: Tensor
 
     def __init__(
@@ -31,13 +32,23 @@ class TargetEmbedding(nn.Module):
         if kind != "learned" and frozen is not None:
             vectors = frozen.float() * known[:, None]
             mean_square = vectors.square().sum() / (known.sum() * vectors.shape[1]).clamp(min=1)
-            self.register_buffer("vectors", vectors / mean_square.sqrt().clamp(min=1e-12))
+            self.register_buffer("scale", mean_square.sqrt().clamp(min=1e-12))
+            self.register_buffer("vectors", vectors / self.scale)
             self.linear = nn.Linear(vectors.shape[1], width)
         if kind == "learned":
             self.learned = nn.Parameter(torch.empty(len(known), width).normal_(0, width**-0.5))
         if kind == "both":
             self.learned = nn.Parameter(torch.zeros(len(known), width))
         self.register_buffer("known", known.clone())
+
+    def extend(self, frozen: Float[Tensor, "target e"]) -> None:
+        """Add targets that training has not met: each has its prior, and nothing learned."""
+        assert self.linear is not None, "without a prior an unseen target has no vector"
+        self.vectors = torch.cat([self.vectors, frozen.to(self.vectors) / self.scale])
+        self.known = torch.cat([self.known, torch.ones(len(frozen), dtype=torch.bool, device=self.known.device)])
+        if self.learned is not None:
+            added = self.learned.new_zeros(len(frozen), self.learned.shape[1])
+            self.learned = nn.Parameter(torch.cat([self.learned.detach(), added]))
 
     def forward(
         self, targets: Int[Tensor, "condition slot"]

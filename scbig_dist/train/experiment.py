@@ -66,11 +66,11 @@ class Experiment:
 
         return walk
 
-    def condition_input(self, conditions: Sequence[Condition]) -> ConditionInput:
-        """Conditions as rows of the vocabulary, -1 in empty slots."""
-        row = {target: index for index, target in enumerate(self.targets)}
+    def condition_input(self, conditions: Sequence[Condition], beyond: Sequence[str] = ()) -> ConditionInput:
+        """Conditions as rows of the vocabulary, -1 in empty slots; `beyond` are targets that follow it."""
+        row = {target: index for index, target in enumerate([*self.targets, *beyond])}
         contexts = {context: index for index, context in enumerate(self.contexts)}
-        slots = max((len(condition.targets) for condition in self.store.conditions), default=1)
+        slots = max(len(condition.targets) for condition in [*self.store.conditions, *conditions])
         targets = torch.full((len(conditions), max(slots, 1)), -1, dtype=torch.long)
         for index, condition in enumerate(conditions):
             for slot, target in enumerate(condition.targets):

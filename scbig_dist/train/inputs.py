@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.numpy import load_file
-from torch import Tensor
 
 from scbig_dist import artifacts
 from scbig_dist.config import Config
@@ -19,12 +18,13 @@ from scbig_dist.grc import cluster_genes
 from scbig_dist.models.means import control_profiles
 from scbig_dist.models.scbig import ModelInputs
 from scbig_dist.nn.pca import fit_pca
-from scbig_dist.screen.embeddings import Embedding, random_embedding, read_embedding
+from scbig_dist.screen.embeddings import Embedding, read_embedding
 from scbig_dist.screen.pathways import PathwayMatrix, pathway_matrix, read_pathways
-from scbig_dist.screen.ppi import PPI, read_ppi
+from scbig_dist.screen.ppi import PPI
 from scbig_dist.train.experiment import Experiment
 from scbig_dist.train.predictor import load_predictor
 from scbig_dist.train.random import generator
+from scbig_dist.train.target_vectors import read_network, stand_in, target_vectors
 
 PCA_CELLS = 50_000  # more cells move the components less than their sampling error
 
@@ -44,14 +44,14 @@ def prepare(experiment: Experiment, root: Path) -> Prepared:
     """Read the priors, fit the components, cluster the genes; reuse what `root` already holds."""
     config, notes = experiment.config, list[str]()
     _check_sizes(experiment)
-    ppi = _ppi(experiment, notes)
+    ppi = read_network(experiment, notes)
     components = _components(experiment, root)
     embedding, found, embedding_key = _gene_embedding(experiment, ppi, components, notes)
     by = (embedding, found, embedding_key)
     if config.grc.feedback is not None:
         by = _feedback(experiment, Path(config.grc.feedback), notes)
     modules, key = _modules(experiment, root, ppi, *by)
-    vectors, known = _target_vectors(experiment, ppi, notes)
+    vectors, known = target_vectors(experiment, ppi, notes)
     pathways = _pathways(experiment, notes)
     leading = components["components"][: config.gcae.latent_dim]
     inputs = ModelInputs(
@@ -117,25 +117,6 @@ def _components(experiment: Experiment, root: Path) -> dict[str, np.ndarray]:
     return load_file(path / "pca.safetensors")
 
 
-def _ppi(experiment: Experiment, notes: list[str]) -> PPI | None:
-    priors = experiment.config.priors
-    if priors.ppi is None:
-        notes.append("priors.ppi is null: modules ignore interactions")
-        return None
-    ppi = read_ppi(Path(priors.ppi), priors.ppi_threshold)
-    notes.append(ppi.coverage(experiment.genes))
-    return ppi
-
-
-def _stand_in(name: str, experiment: Experiment, ppi: PPI | None, address: str) -> Embedding:
-    priors, seed = experiment.config.priors, experiment.config.train.seed
-    if name == "random":
-        return random_embedding(sorted({*experiment.genes, *experiment.targets}), priors.embedding_dim, seed)
-    if ppi is None:
-        raise UserError(f"{address}=spectral: the spectral stand-in is made from interactions; give priors.ppi a file")
-    return ppi.spectral(priors.embedding_dim, seed)
-
-
 def _gene_embedding(
     experiment: Experiment, ppi: PPI | None, components: dict[str, np.ndarray], notes: list[str]
 ) -> tuple[np.ndarray | None, np.ndarray | None, str]:
@@ -151,7 +132,7 @@ def _gene_embedding(
         notes.append("gene embedding: PCA loadings of the training cells (stand-in)")
         return np.ascontiguousarray(vectors), np.ones(experiment.n_genes, dtype=bool), f"pca:{n}"
     if name in ("spectral", "random"):
-        embedding = _stand_in(name, experiment, ppi, "priors.gene_embedding")
+        embedding = stand_in(name, experiment, ppi, "priors.gene_embedding")
         key = f"{name}:{config.priors.embedding_dim}"
     else:
         embedding = read_embedding(name)
@@ -219,54 +200,6 @@ def _modules(
 
         path = artifacts.make(root, "modules", key, inputs, write)
     return load_file(path / "modules.safetensors")["module_of_gene"], key
-
-
-def _target_vectors(experiment: Experiment, ppi: PPI | None, notes: list[str]) -> tuple[Tensor | None, Tensor]:
-    """(target, e) vectors of the vocabulary and which targets have one."""
-    config, targets = experiment.config, experiment.targets
-    name = config.priors.target_embedding or ("spectral" if ppi is not None else None)
-    unseen = _unseen_targets(experiment)
-    learned_only = config.flow.target_embedding == "learned"
-    if name is None or learned_only:
-        if unseen:
-            cause = (
-                "flow.target_embedding=learned"
-                if learned_only
-                else "there is neither priors.target_embedding nor priors.ppi"
-            )
-            raise UserError(
-                f"{len(unseen)} targets are in validation or test but not in training ({', '.join(unseen[:3])}, …) and "
-                f"{cause}: nothing is known of them; give priors.target_embedding or priors.ppi, or use split.kind=additive"
-            )
-        if not learned_only:
-            notes.append("target embedding: learned vectors alone (no priors.target_embedding, no priors.ppi)")
-        return None, torch.zeros(len(targets), dtype=torch.bool)
-    if name in ("spectral", "random"):
-        embedding = _stand_in(name, experiment, ppi, "priors.target_embedding")
-    elif name == "pca":
-        raise UserError(
-            "priors.target_embedding=pca: loadings exist for panel genes only; choices: spectral, random, or a file"
-        )
-    else:
-        embedding = read_embedding(name)
-    look = embedding.lookup(targets)
-    notes.append(f"target embedding: {embedding.name}, {int(look.found.sum())} of {len(targets)} targets")
-    if not look.found.any():
-        raise UserError(
-            f"priors.target_embedding={name}: no target has a vector; its symbols must be those of the conditions"
-        )
-    blind = sorted(set(unseen) - {t for t, found in zip(targets, look.found, strict=True) if found})
-    if blind:
-        notes.append(
-            f"{len(blind)} unseen targets have no vector and are predicted as if absent: {', '.join(blind[:5])}"
-        )
-    return torch.from_numpy(look.vectors), torch.from_numpy(look.found)
-
-
-def _unseen_targets(experiment: Experiment) -> list[str]:
-    split = experiment.split
-    seen = {target for condition in split.train for target in condition.targets}
-    return sorted({t for condition in (*split.val, *split.test) for t in condition.targets} - seen)
 
 
 def _pathways(experiment: Experiment, notes: list[str]) -> PathwayMatrix | None:

@@ -20,13 +20,15 @@ from scbig_dist.store.reader import Store
 from scbig_dist.train.context import pick_device
 from scbig_dist.train.experiment import Experiment, open_experiment
 from scbig_dist.train.random import generator
+from scbig_dist.train.target_vectors import read_network, target_source
 
 
 class Predictor:
-    """Predicts log-normalised cells of a run's panel under any condition of known targets."""
+    """Predicts log-normalised cells of a run's panel under any condition whose targets the screen or the prior knows."""
 
     def __init__(self, experiment: Experiment, model: ScBIG, device: torch.device) -> None:
         self._experiment, self._model, self._device = experiment, model.to(device).eval(), device
+        self._beyond: list[str] = []  # targets outside the screen, in the order they were asked for
 
     @property
     def store(self) -> Store:
@@ -67,20 +69,31 @@ class Predictor:
         return self._model.autoencoder(x).cpu().numpy()
 
     def _given(self, condition: Condition) -> ConditionInput:
-        known = self._experiment.targets
-        for target in condition.targets:
-            if target not in known:
-                raise UserError(
-                    f"condition {condition.perturbation}: target '{target}' is not in the screen; {suggest(target, known)}"
-                )
-        slots = max(len(c.targets) for c in self.store.conditions)
-        if len(condition.targets) > slots:
+        if condition.is_control:
+            raise UserError("condition control: control needs no prediction; name a perturbation")
+        known = {*self._experiment.targets, *self._beyond}
+        if new := [target for target in condition.targets if target not in known]:
+            self._meet(new)
+        return self._experiment.condition_input([condition], self._beyond).to(self._device)
+
+    def _meet(self, targets: list[str]) -> None:
+        """Take up targets that no cell of the screen was hit at, from the prior that the run was trained with."""
+        experiment = self._experiment
+        source = target_source(experiment, read_network(experiment, []))
+        if source is None:
+            near = suggest(targets[0], experiment.targets)
             raise UserError(
-                f"condition {condition.perturbation}: {len(condition.targets)} targets, the screen has at most {slots}"
+                f"target '{targets[0]}' is in no condition of the screen and the run has no prior of targets; {near}"
             )
-        if not condition.targets:
-            raise UserError(f"condition {condition.perturbation}: control needs no prediction; name a perturbation")
-        return self._experiment.condition_input([condition]).to(self._device)
+        look = source.lookup(targets)
+        for target, found in zip(targets, look.found, strict=True):
+            if not found:
+                near = suggest(target, [*experiment.targets, *source.genes])
+                raise UserError(
+                    f"target '{target}' is in no condition of the screen and has no vector in {source.name}; {near}"
+                )
+        self._model.condition.embedding.extend(torch.from_numpy(look.vectors))
+        self._beyond += targets
 
 
 def load_predictor(run: Path) -> Predictor:
