@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +190,22 @@ def test_target_outside_the_screen_is_predicted_from_its_prior(store, tmp_path):
     train_run(settings(store, **values), tmp_path / "blind", LocalContext(), progress=False)
     with pytest.raises(UserError, match="no prior of targets"):
         load_predictor(tmp_path / "blind").predict(Condition(context, "BEYOND"), 8, seed=0)
+
+
+@pytest.mark.slow
+def test_compiled_equals_eager(store, tmp_path):
+    """In processes of their own: the checks of shapes in these tests cannot be compiled."""
+    values = {"flow.steps": 8, "flow.validate_every": 4, "autoencoder.epochs": 1, "align.every": 2}
+    values |= {"gcae.dropout": 0.0, "flow.dropout": 0.0}  # masks are drawn in another order when compiled
+    scbig = [sys.executable, "-c", "from scbig_dist.cli import main; main()", "train", "--store", store]
+    for name, compiled in (("eager", "false"), ("compiled", "true")):
+        settled = SMALL | values | {"train.compile": compiled}
+        words = [word for address, value in settled.items() for word in ("--set", f"{address}={value}")]
+        done = subprocess.run([*scbig, *words, "-o", str(tmp_path / name)], capture_output=True, text=True)
+        assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
+    eager, compiled = weights(tmp_path / "eager"), weights(tmp_path / "compiled")
+    for name, value in eager.items():
+        assert torch.allclose(compiled[name], value, rtol=1e-3, atol=1e-4), name
 
 
 def test_modules_are_audited(store, tmp_path):

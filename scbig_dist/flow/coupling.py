@@ -24,6 +24,7 @@ class Pairs(NamedTuple):
     i1: Int[Tensor, " pair"]
 
 
+@torch.compiler.disable  # its length depends on the data: compiled code calls it as it is
 @torch.no_grad()
 def couple(
     x0: Float[Tensor, "cell latent"],
