@@ -18,9 +18,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from scbig_dist.config import Config, build_config
+from scbig_dist.config import Config
 from scbig_dist.models.protocol import CellBatch, ConditionInput, FlowBatch
 from scbig_dist.models.scbig import ModelInputs, ScBIG
+from scbig_dist.settings import build_config
 
 N_GENES, N_TARGETS = 2051, 100
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scbig_dist.config import build_config
+from scbig_dist.settings import build_config
 from scbig_dist.store.build import build_store
 from scbig_dist.store.reader import Store, open_store
 

@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import load_config
+from scbig_dist.settings import load_config
 from scbig_dist.store.build import build_store
 from scbig_dist.store.reader import Store, open_store
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scbig_dist.config import Config, build_config
+from scbig_dist.config import Config
+from scbig_dist.settings import build_config
 
 LOOSE = {"qc.min_genes": 0, "qc.min_cells": 0, "qc.min_cells_per_condition": 1}
 LABELS = ["control", "GENE3", "GENE7", "GENE7+GENE3", "GENE11", "ABSENT"]

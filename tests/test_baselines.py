@@ -10,12 +10,12 @@ from evaluate_cases import N_GENES, conditions, make_store
 from sklearn.linear_model import Ridge
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import load_config
 from scbig_dist.metrics import profiles
 from scbig_dist.models import baselines
 from scbig_dist.models.baselines import Shifts, predict_shifts, seen_from, training_shifts
 from scbig_dist.models.means import control_profiles, mean_profiles, target_columns
 from scbig_dist.screen.splits import Split
+from scbig_dist.settings import load_config
 from scbig_dist.store.build import build_store
 from scbig_dist.store.reader import Store, open_store
 

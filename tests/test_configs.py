@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scbig_dist.config import Config, addresses, load_config, read_values
+from scbig_dist.config import Config
+from scbig_dist.settings import addresses, load_config, read_values
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESETS = sorted((ROOT / "configs").glob("*.yaml"))

@@ -14,7 +14,7 @@ from evaluate_cases import N_GENES, conditions, make_store
 from rich.console import Console
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import Config, build_config
+from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.evaluate import run as evaluate
 from scbig_dist.evaluate.ground import lay_ground
@@ -24,6 +24,7 @@ from scbig_dist.evaluate.table import print_scores
 from scbig_dist.evaluate.truth import find_truth, split_halves
 from scbig_dist.metrics.summary import METRICS
 from scbig_dist.screen.splits import Split
+from scbig_dist.settings import build_config
 from scbig_dist.store.reader import Store
 
 METHODS = ["scBIG", "Control", "Mean-shift", "Additive", "Ridge-additive", "Linear", "noise ceiling"]

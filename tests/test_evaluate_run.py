@@ -10,8 +10,8 @@ import pytest
 from evaluate_cases import N_GENES, make_store
 
 from scbig_dist.cli.evaluate import evaluate, predict
-from scbig_dist.config import load_config
 from scbig_dist.errors import UserError
+from scbig_dist.settings import load_config
 from scbig_dist.train.context import LocalContext
 from scbig_dist.train.experiment import settle
 from scbig_dist.train.run import train_run

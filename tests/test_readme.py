@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from scbig_dist.cli import app
-from scbig_dist.config import addresses, build_config, parse_set
+from scbig_dist.settings import addresses, build_config, parse_set
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

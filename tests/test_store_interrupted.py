@@ -99,7 +99,7 @@ def test_store_force_keeps_the_old_one_until_the_new_is_whole(tmp_path: Path, mo
 def test_store_build_cleans_up_after_a_killed_one(tmp_path: Path) -> None:
     path = write(screen(60, 60), tmp_path)
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom scbig_dist.config import build_config\n"
+        "import sys, time\nfrom pathlib import Path\nfrom scbig_dist.settings import build_config\n"
         "from scbig_dist.store import build\n"
         "def hang(*arguments):\n    print('writing', flush=True)\n    time.sleep(60)\n"
         "build.write_shards = hang\n"
@@ -125,7 +125,7 @@ def test_store_build_cleans_up_after_a_killed_one(tmp_path: Path) -> None:
 def test_store_build_stops_on_ctrl_c(tmp_path: Path) -> None:
     path = write(screen(60, 60), tmp_path)
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom scbig_dist.config import build_config\n"
+        "import sys, time\nfrom pathlib import Path\nfrom scbig_dist.settings import build_config\n"
         "from scbig_dist.store import build\n"
         "def hang(*arguments):\n    print('writing', flush=True)\n    time.sleep(60)\n"
         "build.write_shards = hang\n"

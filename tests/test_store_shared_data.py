@@ -8,7 +8,7 @@ import anndata as ad
 import numpy as np
 import scanpy as sc
 
-from scbig_dist.config import build_config
+from scbig_dist.settings import build_config
 from scbig_dist.store.build import build_store
 from scbig_dist.store.integrity import check_store
 from scbig_dist.store.reader import open_store

@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 from training_cases import TINY, make_store
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import Config, build_config
+from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.nn.condition import ConditionEncoder
+from scbig_dist.settings import build_config
 from scbig_dist.train.context import LocalContext
 from scbig_dist.train.experiment import open_experiment, settle
 from scbig_dist.train.predictor import load_predictor

@@ -7,8 +7,8 @@ import pytest
 import torch
 from training_cases import TINY, make_store
 
-from scbig_dist.config import build_config
 from scbig_dist.models.scbig import ScBIG
+from scbig_dist.settings import build_config
 from scbig_dist.train.autoencoder_stage import AutoencoderStage
 from scbig_dist.train.context import LocalContext
 from scbig_dist.train.experiment import Experiment, open_experiment, settle

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from scbig_dist.config import build_config
 from scbig_dist.screen.simulate import simulate_screen
 from scbig_dist.screen.simulate_truth import Recipe
+from scbig_dist.settings import build_config
 from scbig_dist.store.build import build_store
 
 TINY: dict[str, Any] = {

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from scbig_dist.config import load_config, parse_set
 from scbig_dist.errors import UserError
+from scbig_dist.settings import load_config, parse_set
 from scbig_dist.store.build import build_store
 from scbig_dist.store.describe import build_lines, facts, summary
 from scbig_dist.store.integrity import check_store

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from scbig_dist.cli.train import SET, STORE, new_directory
-from scbig_dist.config import parse_set
 from scbig_dist.errors import UserError
+from scbig_dist.settings import parse_set
 
 
 def sweep(

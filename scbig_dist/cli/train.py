@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scbig_dist.config import load_config, parse_set
 from scbig_dist.errors import UserError
+from scbig_dist.settings import load_config, parse_set
 
 STORE = typer.Option("--store", "-s", help="The cell store to train on (instead of 'store:' in the config).")
 SET = typer.Option("--set", metavar="ADDRESS=VALUE", help="Override a setting, e.g. --set flow.lr=1e-4. Repeatable.")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from scbig_dist.cluster.study import Range, Study, Value
-from scbig_dist.config import Config, addresses, flatten, load_config, read_values, with_values
+from scbig_dist.config import Config
 from scbig_dist.errors import UserError, suggest
+from scbig_dist.settings import addresses, flatten, load_config, read_values, with_values
 from scbig_dist.store.reader import Store, open_store
 from scbig_dist.train.experiment import STAND_INS, settle
 

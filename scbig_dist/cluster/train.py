@@ -26,8 +26,9 @@ from scbig_dist.cluster.resources import check_placeable, needs_of, nodes
 from scbig_dist.cluster.session import ray_session
 from scbig_dist.cluster.trials import STOP_FILE
 from scbig_dist.cluster.watch import Watch
-from scbig_dist.config import Config, dump_config
+from scbig_dist.config import Config
 from scbig_dist.errors import UserError
+from scbig_dist.settings import dump_config
 from scbig_dist.train.context import StopTraining
 
 TIMEOUT_S = 86_400  # ranks wait at a barrier while another trial trains the autoencoder that they share

@@ -32,8 +32,9 @@ from scbig_dist.cluster.show import Board, print_plan
 from scbig_dist.cluster.study import read_study
 from scbig_dist.cluster.trial import run_trial, score_task
 from scbig_dist.cluster.trials import ERROR_FILE, Row, make_row, rows_for_test, trial_dir, write_row, write_table
-from scbig_dist.config import Config, flatten
+from scbig_dist.config import Config
 from scbig_dist.errors import UserError
+from scbig_dist.settings import flatten
 
 DEATHS = 2  # of a trial's process that are made good before the trial counts as failed
 UNLIKE = ("hash", "n_trials", "store")  # fields of study.yaml that may change between sittings

@@ -16,8 +16,9 @@ from anndata.io import write_elem
 from numpy.typing import NDArray
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import Config, dump_config
+from scbig_dist.config import Config
 from scbig_dist.screen.patient_file import PatientFile
+from scbig_dist.settings import dump_config
 
 
 def write_prediction(

@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from scbig_dist.config import flatten
 from scbig_dist.errors import UserError, suggest
 from scbig_dist.report.reading import RunFiles, StudyFiles
 from scbig_dist.report.wording import METRIC_ORDER, is_missing, number, setting
+from scbig_dist.settings import flatten
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "tune" / "published.yaml"
 

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from scbig_dist.config import addresses
 from scbig_dist.errors import UserError
 from scbig_dist.report import study_figures as figures
 from scbig_dist.report.document import Block, Code, Document, Heading, Picture, Text
@@ -18,6 +17,7 @@ from scbig_dist.report.reading import StudyFiles
 from scbig_dist.report.run import data_sentence, scores_blocks
 from scbig_dist.report.tables import facts_table, published_table, trials_table
 from scbig_dist.report.wording import arrow, bare, is_missing, score, setting
+from scbig_dist.settings import addresses
 
 UNSHOWN = ("name", "hash", "store_key")  # for machines; they stand in study.yaml
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from anndata.utils import make_index_unique
 
-from scbig_dist.config import Config
+from scbig_dist.config import Config, SourceConfig
 from scbig_dist.errors import UserError
 from scbig_dist.store.counts import check_counts
 from scbig_dist.store.integrity import write_manifest
@@ -168,7 +168,7 @@ def _manifest(
             n_genes=source.matrix.n_genes,
         ),
         data_label=source.data_label,
-        data=config.data,
+        data=SourceConfig(**config.data.model_dump(include=set(SourceConfig.model_fields))),
         qc=config.qc,
         panel=config.panel,
         n_cells=len(cells.order),

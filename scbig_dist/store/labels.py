@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scbig_dist.conditions import CONTROL, Condition, parse_perturbation
-from scbig_dist.config import DataConfig
+from scbig_dist.config import SourceConfig
 from scbig_dist.errors import UserError, suggest
 from scbig_dist.store.schema import ONE_CONTEXT
 
@@ -27,7 +27,7 @@ class Labels:
     total: np.ndarray | None  # float64, where data.total_counts names a column
 
 
-def read_labels(obs: pd.DataFrame, data: DataConfig, path: Path) -> Labels:
+def read_labels(obs: pd.DataFrame, data: SourceConfig, path: Path) -> Labels:
     """Parse the columns that `data.*` names. UserError where one is missing or says nothing."""
     perturbation = _perturbations(obs, data, path)
     context = _text(obs, data.context, "data.context", path) if data.context else np.full(len(obs), ONE_CONTEXT, object)
@@ -92,7 +92,7 @@ def _numbers(obs: pd.DataFrame, name: str, setting: str, path: Path) -> np.ndarr
     return numbers
 
 
-def _perturbations(obs: pd.DataFrame, data: DataConfig, path: Path) -> np.ndarray:
+def _perturbations(obs: pd.DataFrame, data: SourceConfig, path: Path) -> np.ndarray:
     text = _text(obs, data.condition, "data.condition", path)
     labels, inverse, sizes = np.unique(text.astype(str), return_inverse=True, return_counts=True)
     # a label of separators alone names nothing: missing, not control

@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import DataConfig, PanelConfig, QCConfig
+from scbig_dist.config import PanelConfig, QCConfig, SourceConfig
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -91,7 +91,7 @@ class Manifest(Record):
     source: Source
     data_label: Literal["semi-synthetic", "simulated"] | None
     """What the source says of its cells; null: real, or it does not say."""
-    data: DataConfig
+    data: SourceConfig
     qc: QCConfig
     panel: PanelConfig
     n_cells: int

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import Config, build_config, flatten, with_values
+from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.models.protocol import ConditionInput
 from scbig_dist.screen.splits import Split, make_split, read_split
+from scbig_dist.settings import build_config, flatten, with_values
 from scbig_dist.store.reader import Store, open_store
 from scbig_dist.store.schema import Manifest
 

@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import Config, load_config
+from scbig_dist.config import Config
 from scbig_dist.errors import UserError, suggest
 from scbig_dist.models.protocol import ConditionInput
 from scbig_dist.models.scbig import ModelInputs, ScBIG
 from scbig_dist.screen.splits import Split
+from scbig_dist.settings import load_config
 from scbig_dist.store.reader import Store
 from scbig_dist.train.context import pick_device
 from scbig_dist.train.experiment import Experiment, open_experiment

@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 
 from scbig_dist import artifacts
 from scbig_dist.artifacts import save_tensors, write_text
-from scbig_dist.config import Config, dump_config
+from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.models.scbig import ModelInputs, ScBIG
 from scbig_dist.screen.splits import read_split, write_split
+from scbig_dist.settings import dump_config
 from scbig_dist.train.audit import audit_modules
 from scbig_dist.train.autoencoder_stage import AutoencoderStage
 from scbig_dist.train.checkpoint import tensors_of

@@ -1,0 +1,1 @@
+"""What is timed: each file is a command, `python -m benchmarks.NAME`; together they write RESULTS.md."""

@@ -1,0 +1,175 @@
+"""Settings by address: read from YAML and `--set`, checked together, written back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from scbig_dist.config import Config
+from scbig_dist.errors import UserError, suggest
+
+
+def addresses(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
+    """Every address of the schema, in its order."""
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from addresses(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def meaning(address: str) -> str:
+    """The documented meaning of an address."""
+    section: Any = Config
+    *parents, name = address.split(".")
+    for parent in parents:
+        section = section.model_fields[parent].annotation
+    return section.model_fields[name].description or ""
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as {address: value}; empty sections vanish."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def parse_set(options: Sequence[str]) -> dict[str, Any]:
+    """`--set address=value` options as {address: value}, values read as YAML."""
+    values = {}
+    for option in options:
+        address, equals, text = option.partition("=")
+        if not equals:
+            raise UserError(f"--set {option}: no '='; write --set address=value, e.g. --set flow.lr=1e-4")
+        _check_address(address, "--set")
+        try:
+            values[address] = _scalar(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {option}: the value is not YAML ({type(error).__name__}); quote it") from None
+    return values
+
+
+def _scalar(text: str) -> Any:
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:  # YAML 1.1 reads 1e-4 as text
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _check_address(address: str, where: str) -> None:
+    known = list(addresses())
+    if address not in known:
+        raise UserError(f"{where}: unknown setting '{address}'; {suggest(address, known)}")
+
+
+def build_config(values: Mapping[str, Any], where: str = "config") -> Config:
+    """A validated config from {address: value}; what is not named keeps its default."""
+    tree: dict[str, Any] = {}
+    for address, value in values.items():
+        _check_address(address, where)
+        *parents, name = address.split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[name] = value
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        address = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{where}: {address}={first['input']!r}: {first['msg']}") from None
+    _check_together(config, where)
+    return config
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """A YAML config file as {address: value}."""
+    if not path.is_file():
+        raise UserError(f"config {path}: no such file")
+    try:
+        tree = yaml.safe_load(path.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        raise UserError(f"config {path}: not YAML" + ("" if line is None else f" (line {line + 1})")) from None
+    if not isinstance(tree, Mapping):
+        raise UserError(f"config {path}: expected 'section: {{key: value}}', found {type(tree).__name__}")
+    for name, value in tree.items():
+        if name in Config.model_fields and name != "store" and not isinstance(value, Mapping):
+            raise UserError(f"config {path}: '{name}' is a section; write its keys beneath it")
+    values = flatten({str(k): v for k, v in tree.items()})
+    for address, value in values.items():
+        if isinstance(value, str) and not isinstance(_scalar(value), str):
+            values[address] = _scalar(value)  # 1e-4 in a YAML 1.1 file
+    return values
+
+
+def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The config of a YAML file (or the defaults) with overrides {address: value} on top."""
+    values = read_values(path) if path is not None else {}
+    where = f"config {path}" if path is not None else "config"
+    if overrides:
+        build_config(values, where)  # blame the file for its own mistakes, --set for the rest
+        where = "--set"
+    return build_config(values | dict(overrides or {}), where)
+
+
+def dump_config(config: Config) -> str:
+    """YAML that `load_config` reads back to the same config."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """A copy with {address: value} replaced, validated as a whole."""
+    return build_config(flatten(config.model_dump()) | dict(values), "--set")
+
+
+def _check_together(config: Config, where: str) -> None:
+    """Rules between fields; those against data are checked where the data is known."""
+    flow, gcae = config.flow, config.gcae
+    rules = [
+        (gcae.width % gcae.n_heads == 0, f"gcae.width={gcae.width} is not a multiple of gcae.n_heads={gcae.n_heads}"),
+        (
+            flow.condition_dim % flow.n_heads == 0,
+            f"flow.condition_dim={flow.condition_dim} is not a multiple of flow.n_heads={flow.n_heads}",
+        ),
+        (flow.width % 2 == 0, f"flow.width={flow.width} is odd; time features come in pairs"),
+        (
+            flow.accumulate % config.train.workers == 0,
+            f"flow.accumulate={flow.accumulate} is not a multiple of train.workers={config.train.workers}",
+        ),
+        (
+            flow.steps % flow.accumulate == 0,
+            f"flow.steps={flow.steps} is not a multiple of flow.accumulate={flow.accumulate}",
+        ),
+        (
+            flow.validate_every % flow.accumulate == 0,
+            f"flow.validate_every={flow.validate_every} is not a multiple of flow.accumulate={flow.accumulate}",
+        ),
+        (
+            flow.batch % flow.conditions_per_step == 0,
+            f"flow.batch={flow.batch} is not a multiple of flow.conditions_per_step={flow.conditions_per_step}",
+        ),
+    ]
+    stage = config.autoencoder
+    n_metacells = round(stage.metacells * stage.batch)
+    rules.append(
+        (
+            n_metacells < stage.batch,
+            f"autoencoder.metacells={stage.metacells} leaves no cell in a batch of {stage.batch}; lower it",
+        )
+    )
+    for holds, message in rules:
+        if not holds:
+            raise UserError(f"{where}: {message}")
