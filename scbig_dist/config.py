@@ -225,9 +225,11 @@ class AlignConfig(Section):
     every: int = Field(default=1, ge=1)
     """Micro-batches between alignment losses (the released code: 1,000)."""
     n_cells: int = Field(default=64, ge=2)
-    """Predicted cells that the losses see."""
+    """Predicted cells that the losses see; `one_step` has at most the first condition's cells of a micro-batch."""
+    estimate: Literal["solve", "one_step"] = "solve"
+    """Where predicted cells come from: `solve` carries control cells along the flow; `one_step` goes straight on from the micro-batch's own points, x_t + (1−t)v without the noise, and evaluates no network again."""
     n_solver_steps: int = Field(default=8, ge=1)
-    """Midpoint steps of the solve that is differentiated through."""
+    """`solve`: midpoint steps, differentiated through."""
     epsilon: float = Field(default=0.1, gt=0)
     """Entropic regularisation of the pathway cost, relative to the mean cost."""
     n_iterations: int = Field(default=100, ge=1)

@@ -139,6 +139,10 @@ def _check_together(config: Config, where: str) -> None:
     """Rules between fields; those against data are checked where the data is known."""
     flow, gcae = config.flow, config.gcae
     rules = [
+        (
+            gcae.block == "full" or gcae.encoder != "plain",
+            "gcae.block=lean: plain attention has no inducing points to process; set gcae.encoder=gcae or gcae.block=full",
+        ),
         (gcae.width % gcae.n_heads == 0, f"gcae.width={gcae.width} is not a multiple of gcae.n_heads={gcae.n_heads}"),
         (
             flow.condition_dim % flow.n_heads == 0,

@@ -19,8 +19,18 @@ def test_equals_an_mlp_on_the_concatenation() -> None:
     torch.manual_seed(0)
     field = VelocityField(5, CONFIG)
     t, x, condition = torch.rand(6), torch.randn(6, 5), torch.randn(6, 8)
-    joined = torch.cat([field.time(t), field.state(x), condition], 1)
-    torch.testing.assert_close(field(t, x, condition), field.head(field.join(joined)))
+    joined = torch.cat([field.state(x), field.time(t), condition], 1)
+    weight = torch.cat([field.join_state.weight, field.join_time.weight, field.join_condition.weight], 1)
+    wanted = field.head(torch.nn.functional.linear(joined, weight, field.join_state.bias))
+    torch.testing.assert_close(field(t, x, condition), wanted)
+
+
+def test_groups_share_their_condition() -> None:
+    torch.manual_seed(0)
+    field = VelocityField(5, CONFIG)
+    t, x, condition = torch.rand(6), torch.randn(6, 5), torch.randn(3, 8)
+    repeated = condition.repeat_interleave(2, dim=0)
+    torch.testing.assert_close(field(t, x, condition), field(t, x, repeated))
 
 
 def test_shared_time_and_condition_equal_repeated_ones() -> None:

@@ -86,41 +86,42 @@ class ScBIG(nn.Module):
     def _flow_loss(self, batch: FlowBatch) -> StageLoss:
         flow = self.config.flow
         x0, x1 = (self.encode(batch.x0), self.encode(batch.x1)) if flow.train_autoencoder else (batch.x0, batch.x1)
-        n_groups = len(batch.keep)
-        size = len(x0) // n_groups
-        rows0, rows1 = [], []
-        with torch.no_grad():
-            for group in range(n_groups):
-                of = slice(group * size, (group + 1) * size)
-                pairs = couple(x0[of], x1[of], batch.uniforms[of], flow.coupling, flow.coupling_epsilon)
-                rows0.append(pairs.i0 + group * size)
-                rows1.append(pairs.i1 + group * size)
-        sample = sample_path(x0[torch.cat(rows0)], x1[torch.cat(rows1)], batch.t, batch.noise, flow.sigma)
+        groups = (len(batch.keep), -1)
+        uniforms = batch.uniforms.unflatten(0, groups)
+        partners = couple(
+            x0.unflatten(0, groups), x1.unflatten(0, groups), uniforms, flow.coupling, flow.coupling_epsilon
+        )
+        size = partners.shape[1]
+        rows = partners + size * torch.arange(len(batch.keep), device=partners.device)[:, None]
+        sample = sample_path(x0, x1[rows.flatten()], batch.t, batch.noise, flow.sigma)
         c = batch.conditions
         condition = self.condition(c.targets, c.context, c.dose)
-        given = (condition * batch.keep[:, None]).repeat_interleave(size, dim=0)
-        v_t = self.velocity(sample.t, sample.x_t, given)
+        v_t = self.velocity(sample.t, sample.x_t, condition * batch.keep[:, None])
         flow_loss = (v_t - sample.u_t).square().mean()
         parts = {"loss_flow": flow_loss.detach()}
         total = flow_loss
         if batch.align is not None:
-            for name, weight, value in self._align(batch.align, condition):
-                total = total + weight * value
+            share: float | Tensor = 1.0
+            if self.config.align.estimate == "one_step":
+                n = min(size, self.config.align.n_cells)  # the first group has the condition of the targets
+                left = (1 - sample.t[:n, None]) * v_t[:n]
+                z1 = sample.x_t[:n] - flow.sigma * batch.noise[:n] + left
+                share = batch.keep[0]  # velocities without their condition say nothing about it
+            else:
+                z1 = self._carry(batch.align, condition)
+            for name, weight, value in self._align(batch.align, self.decode(z1).float()):
+                total = total + weight * share * value
                 parts[name] = value.detach()
         return StageLoss(total, parts)
 
-    def _align(self, align: AlignBatch, condition: Tensor) -> list[tuple[str, float, Tensor]]:
-        config = self.config.align
+    def _carry(self, align: AlignBatch, condition: Float[Tensor, "condition d"]) -> Float[Tensor, "cell latent"]:
         x0 = self.encode(align.x0) if self.config.flow.train_autoencoder else align.x0
-        c = condition[align.condition]
-        z1 = solve(
-            lambda t, x: self.velocity(t, x, c),
-            x0,
-            "midpoint",
-            config.n_solver_steps,
-            self.config.flow.tolerance,
-        )
-        predicted = self.decode(z1).float()
+        c = condition[align.condition]  # shared by the cells, like t: both are computed once
+        n_steps, tolerance = self.config.align.n_solver_steps, self.config.flow.tolerance
+        return solve(lambda t, x: self.velocity(t, x, c), x0, "midpoint", n_steps, tolerance)
+
+    def _align(self, align: AlignBatch, predicted: Float[Tensor, "cell gene"]) -> list[tuple[str, float, Tensor]]:
+        config = self.config.align
         terms = []
         if align.target_corr is not None:
             loss = losses.correlation_loss(predicted, align.target_corr, self.membership)
@@ -154,4 +155,5 @@ def _autoencoder(inputs: ModelInputs, config: Config) -> nn.Module:
                 mean=inputs.gene_mean.numpy(), components=components.numpy(), sd=components.norm(dim=1).numpy()
             )
         )
-    return Autoencoder(inputs.module_of_gene, inputs.gene_embedding, inputs.gene_mean, config.gcae)
+    recompute = config.train.checkpoint_activations
+    return Autoencoder(inputs.module_of_gene, inputs.gene_embedding, inputs.gene_mean, config.gcae, recompute)

@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scbig_dist.nn.products import grouped_linear, product_nt
+
 
 class Attention(nn.Module):
     """Attention of one set over another; three forms of one function.
@@ -43,26 +45,25 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "cell point d"]:
         """Points that all cells share attend to many tokens, which are never projected."""
         n_points, width = points.shape
-        q = self.query(points).view(n_points, self.n_heads, self.head_width)
-        folded = torch.einsum("phe,hed->hpd", q, self._heads(self.key)) * self.head_width**-0.5
-        weights = (tokens @ folded.reshape(-1, width).T).softmax(1)  # (cell, token, head·point)
-        mixed = (weights.transpose(1, 2) @ tokens).view(-1, self.n_heads, n_points, width)
-        values = torch.einsum("chpd,hed->cphe", mixed, self._heads(self.value))
-        return self.out(values.flatten(2))
+        q = self.query(points).unflatten(1, (self.n_heads, -1)) * self.head_width**-0.5
+        folded = torch.einsum("phe,hed->phd", q, self._heads(self.key))
+        weights = (tokens @ folded.flatten(0, 1).T).softmax(1)  # (cell, token, point·head)
+        mixed = (weights.transpose(1, 2) @ tokens).view(-1, self.n_heads, width)
+        values = grouped_linear(mixed, self._heads(self.value))
+        return self.out(values.view(-1, n_points, width))
 
     def spread(
         self, tokens: Float[Tensor, "cell token d"], points: Float[Tensor, "cell point d"]
     ) -> Float[Tensor, "cell token d"]:
         """Many tokens attend to few points of their cell; tokens are never projected."""
         n_cells, n_points, width = points.shape
-        k = self.key(points).view(n_cells, n_points, self.n_heads, self.head_width)
-        v = self.value(points).view(n_cells, n_points, self.n_heads, self.head_width)
-        keys = torch.einsum("cphe,hed->chpd", k, self._heads(self.query)) * self.head_width**-0.5
-        columns = self.out.weight.view(width, self.n_heads, self.head_width)
-        values = torch.einsum("cphe,dhe->chpd", v, columns)
-        logits = tokens @ keys.flatten(1, 2).transpose(1, 2)  # (cell, token, head·point)
-        weights = logits.unflatten(2, (self.n_heads, n_points)).softmax(3).flatten(2)
-        return weights @ values.flatten(1, 2) + self.out.bias
+        k = (self.key(points) * self.head_width**-0.5).view(-1, self.n_heads, self.head_width)
+        v = self.value(points).view(-1, self.n_heads, self.head_width)
+        keys = grouped_linear(k, self._heads(self.query).transpose(1, 2)).view(n_cells, -1, width)
+        values = grouped_linear(v, self.out.weight.unflatten(1, (self.n_heads, -1)).transpose(0, 1))
+        logits = product_nt(tokens, keys)  # (cell, token, point·head)
+        weights = logits.unflatten(2, (n_points, self.n_heads)).softmax(2).flatten(2)
+        return weights @ values.view(n_cells, -1, width) + self.out.bias
 
     def _split(self, x: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell head token e"]:
         return x.unflatten(2, (self.n_heads, self.head_width)).transpose(1, 2)

@@ -1,12 +1,15 @@
-"""Post-norm attention blocks over module tokens (SPEC: induced and plain)."""
+"""Post-norm attention blocks over module tokens: induced, plain, and lean."""
 
 from __future__ import annotations
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from scbig_dist.config import GCAEConfig
 from scbig_dist.nn.attention import Attention
+from scbig_dist.nn.dropout import Dropout
 
 
 class FeedForward(nn.Module):
@@ -16,7 +19,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.expand = nn.Linear(width, 2 * width)
         self.contract = nn.Linear(2 * width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell token d"]:
@@ -59,3 +62,54 @@ class PlainBlock(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell token d"]:
         return self.feed_forward(self.norm(tokens + self.attention(tokens, tokens)))
+
+
+class LeanBlock(nn.Module):
+    """One block for a whole stack: tokens enter once, the points are processed, tokens are written once.
+
+    `n_blocks` plain blocks work on the `n_inducing` points; a token meets no MLP, so that many
+    tokens cost little (Jaegle et al. 2021, Perceiver IO, with tokens as their own output queries).
+    """
+
+    def __init__(self, width: int, n_heads: int, n_inducing: int, n_blocks: int, dropout: float) -> None:
+        super().__init__()
+        self.points = nn.Parameter(torch.empty(n_inducing, width).normal_(0, 0.02))
+        self.gather = Attention(width, n_heads)
+        self.gather_norm = nn.LayerNorm(width)
+        self.process = nn.Sequential(*(PlainBlock(width, n_heads, dropout) for _ in range(n_blocks)))
+        self.spread = Attention(width, n_heads)
+        self.spread_norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell token d"]:
+        points = self.process(self.gather_norm(self.points + self.gather.gather(self.points, tokens)))
+        return self.spread_norm(tokens + self.spread.spread(tokens, points))
+
+
+class Blocks(nn.Sequential):
+    """Blocks one after another; with `recompute` a backward pass computes each again instead of keeping it."""
+
+    def __init__(self, *blocks: nn.Module, recompute: bool = False) -> None:
+        super().__init__(*blocks)
+        self.recompute = recompute
+
+    def forward(self, tokens: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell token d"]:
+        for block in self:
+            if self.recompute and torch.is_grad_enabled():
+                tokens = checkpoint(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens)
+        return tokens
+
+
+def build_blocks(config: GCAEConfig, recompute: bool) -> Blocks:
+    """The stack that `gcae.encoder` and `gcae.block` name."""
+    width, heads, dropout = config.width, config.n_heads, config.dropout
+    if config.block == "lean":
+        return Blocks(LeanBlock(width, heads, config.n_inducing, config.n_blocks, dropout), recompute=recompute)
+
+    def block() -> nn.Module:
+        if config.encoder == "plain":
+            return PlainBlock(width, heads, dropout)
+        return InducedBlock(width, heads, config.n_inducing, dropout)
+
+    return Blocks(*(block() for _ in range(config.n_blocks)), recompute=recompute)

@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from scbig_dist.config import GCAEConfig
-from scbig_dist.nn.blocks import InducedBlock, PlainBlock
+from scbig_dist.nn.blocks import build_blocks
+from scbig_dist.nn.dropout import Dropout
 from scbig_dist.nn.modules import ModuleLayout
 from scbig_dist.nn.pooling import build_pooling
 from scbig_dist.nn.projection import GenesToTokens, TokensToGenes
@@ -36,7 +37,8 @@ class Autoencoder(nn.Module):
     """Log-normalised expression (cell, gene) → latent (cell, ℓ) → expression.
 
     The training mean per gene is subtracted on the way in and added on the way out.
-    Modules without genes have no token.
+    Modules without genes have no token. `recompute`: activations of the blocks are computed
+    again in a backward pass (`train.checkpoint_activations`).
     """
 
     gene_mean: Tensor
@@ -47,6 +49,7 @@ class Autoencoder(nn.Module):
         gene_embedding: Float[Tensor, "gene e"] | None,
         gene_mean: Float[Tensor, " gene"],
         config: GCAEConfig,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         assert config.encoder in ("gcae", "plain"), config.encoder
@@ -54,15 +57,15 @@ class Autoencoder(nn.Module):
         layout = ModuleLayout(module_of_gene)
         self.latent_dim = config.latent_dim
         self.register_buffer("gene_mean", gene_mean.clone().float())
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.project = GenesToTokens(layout, width, shared)
         self.encoder_stream = ModuleStream(layout, gene_embedding, width)
-        self.encoder = _blocks(config)
+        self.encoder = build_blocks(config, recompute)
         self.pooling = build_pooling(config.pooling, width, config.n_heads, config.dropout)
         self.to_latent = nn.Linear(width, config.latent_dim)
         self.from_latent = nn.Linear(config.latent_dim, width)
         self.decoder_stream = ModuleStream(layout, gene_embedding, width)
-        self.decoder = _blocks(config)
+        self.decoder = build_blocks(config, recompute)
         self.unproject = TokensToGenes(layout, width, shared)
 
     def tokens(self, x: Float[Tensor, "cell gene"]) -> Float[Tensor, "cell module d"]:
@@ -79,13 +82,3 @@ class Autoencoder(nn.Module):
 
     def forward(self, x: Float[Tensor, "cell gene"]) -> Float[Tensor, "cell gene"]:
         return self.decode(self.encode(x))
-
-
-def _blocks(config: GCAEConfig) -> nn.Sequential:
-    if config.encoder == "plain":
-        return nn.Sequential(
-            *(PlainBlock(config.width, config.n_heads, config.dropout) for _ in range(config.n_blocks))
-        )
-    return nn.Sequential(
-        *(InducedBlock(config.width, config.n_heads, config.n_inducing, config.dropout) for _ in range(config.n_blocks))
-    )

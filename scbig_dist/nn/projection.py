@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scbig_dist.nn.modules import ModuleLayout
+from scbig_dist.nn.products import grouped_linear
 
 
 class GenesToTokens(nn.Module):
@@ -25,7 +26,7 @@ class GenesToTokens(nn.Module):
         grid = self.layout.pad(x)
         if len(self.weight) == 1:
             return grid @ self.weight[0] + self.bias
-        return torch.einsum("cmp,mpd->cmd", grid, self.weight) + self.bias
+        return grouped_linear(grid, self.weight.transpose(1, 2)) + self.bias
 
 
 class TokensToGenes(nn.Module):
@@ -44,5 +45,5 @@ class TokensToGenes(nn.Module):
         if len(self.weight) == 1:
             grid = tokens @ self.weight[0] + self.bias
         else:
-            grid = torch.einsum("cmd,mdp->cmp", tokens, self.weight) + self.bias
+            grid = grouped_linear(tokens, self.weight.transpose(1, 2)) + self.bias
         return self.layout.unpad(grid)

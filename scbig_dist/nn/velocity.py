@@ -7,9 +7,9 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from scbig_dist.config import FlowConfig
+from scbig_dist.nn.dropout import Dropout
 
 MAX_FREQUENCY = 100.0  # radians per unit of time; higher ones make the ODE stiff for no gain
 
@@ -35,28 +35,37 @@ class VelocityField(nn.Module):
     def __init__(self, latent_dim: int, config: FlowConfig) -> None:
         super().__init__()
         width, dropout = config.width, config.dropout
-        self.sizes = [width, width, config.condition_dim]
         self.time = nn.Sequential(TimeFeatures(width), *_layer(width, width, dropout), *_layer(width, width, dropout))
         self.state = nn.Sequential(*_layer(latent_dim, width, dropout), *_layer(width, width, dropout))
-        self.join = nn.Linear(sum(self.sizes), width)
+        # One linear map of the concatenation, in three parts: a shared time or condition then stays one row.
+        bound = (2 * width + config.condition_dim) ** -0.5
+        self.join_state = _part(width, width, bound, bias=True)
+        self.join_time = _part(width, width, bound, bias=False)
+        self.join_condition = _part(config.condition_dim, width, bound, bias=False)
         self.head = nn.Sequential(
-            nn.SiLU(), nn.Dropout(dropout), *_layer(width, width, dropout), nn.Linear(width, latent_dim)
+            nn.SiLU(), Dropout(dropout), *_layer(width, width, dropout), nn.Linear(width, latent_dim)
         )
 
     def forward(
         self,
         t: Float[Tensor, " #cell"] | Float[Tensor, ""],
         x: Float[Tensor, "cell latent"],
-        condition: Float[Tensor, "#cell d"] | Float[Tensor, " d"],
+        condition: Float[Tensor, "group d"] | Float[Tensor, " d"],
     ) -> Float[Tensor, "cell latent"]:
-        """Velocities; a scalar `t` or a single condition vector is shared by all cells and computed once."""
-        # The join is one linear map of the concatenation, taken apart so that shared parts stay one row.
-        for_time, for_state, for_condition = self.join.weight.split(self.sizes, 1)
-        joined = F.linear(self.state(x), for_state, self.join.bias)
-        joined = joined + F.linear(self.time(t.reshape(-1)), for_time)
-        joined = joined + F.linear(condition, for_condition)
+        """Velocities. A scalar `t` is shared by all cells, a condition by its equal share of neighbouring rows."""
+        joined = self.join_state(self.state(x)) + self.join_time(self.time(t.reshape(-1)))
+        given = self.join_condition(condition.reshape(-1, condition.shape[-1]))
+        joined = (joined.unflatten(0, (len(given), -1)) + given[:, None]).flatten(0, 1)
         return self.head(joined)
 
 
 def _layer(n_in: int, n_out: int, dropout: float) -> list[nn.Module]:
-    return [nn.Linear(n_in, n_out), nn.SiLU(), nn.Dropout(dropout)]
+    return [nn.Linear(n_in, n_out), nn.SiLU(), Dropout(dropout)]
+
+
+def _part(n_in: int, n_out: int, bound: float, bias: bool) -> nn.Linear:
+    """A part of a wider linear map: weights as torch draws them for the whole."""
+    linear = nn.Linear(n_in, n_out, bias=bias)
+    for parameter in linear.parameters():
+        nn.init.uniform_(parameter, -bound, bound)
+    return linear
