@@ -6,9 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.locked
 DEMO := runs/demo
+BENCHES := reading cold building step modules genes alignment workers prediction
 PRIORS := --set priors.ppi=$(DEMO)/priors/ppi.tsv --set priors.pathways=$(DEMO)/priors/pathways.gmt
 
-.PHONY: help setup demo test test-slow lint types bench clean
+.PHONY: help setup demo test test-slow lint types bench bench-learning clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,7 +17,8 @@ help:
 	@echo "make test       all tests but the slow ones"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make lint types style and types"
-	@echo "make bench      what is timed"
+	@echo "make bench      what is timed, beside what it is compared with: benchmarks/RESULTS.md, 20 minutes on two cores"
+	@echo "make bench-learning  what cheaper settings learn, on the semi-synthetic screen: 20 minutes more"
 	@echo "make setup      .venv with the locked versions; the others do it by themselves"
 
 setup: $(STAMP)
@@ -60,7 +62,12 @@ types: setup
 	$(BIN)/mypy
 
 bench: setup
-	@for each in benchmarks/bench_*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@for each in $(BENCHES); do echo "== benchmarks.$$each"; $(BIN)/python -m benchmarks.$$each || exit 1; done
+	rm -rf build/bench
+
+bench-learning: setup
+	$(BIN)/python -m benchmarks.learning
 
 clean:
 	rm -rf $(DEMO)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import platform
@@ -112,6 +113,7 @@ class Peak:
 def peak_memory(every_s: float = 0.002):
     """Watch RssAnon from a thread; yields the `Peak` that it fills."""
     gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what earlier work has freed goes back to the system first
     peak, done = Peak(), threading.Event()
 
     def watch() -> None:

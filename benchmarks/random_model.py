@@ -50,12 +50,12 @@ def flow_batch(config: Config, model: ScBIG, align: bool = False) -> FlowBatch:
     if align:
         true = torch.rand(512, len(model.autoencoder.gene_mean), generator=generator)
         few = true[: config.align.n_cells]
-        assert model.pathways is not None
+        assert model.pathways_mean is not None
         aligned = AlignBatch(
             x0=torch.randn(config.align.n_cells, width, generator=generator),
             condition=0,
-            target_corr=losses.module_correlation(true, model.membership),
-            target_activation=losses.pathway_activation(few, model.pathways),
+            target_corr=losses.module_correlation(true, model.modules_mean),
+            target_activation=losses.set_means(few, model.pathways_mean),
         )
     return FlowBatch(
         x0=torch.randn(n, width, generator=generator),

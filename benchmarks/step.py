@@ -24,6 +24,7 @@ from scbig_dist.nn import products
 from scbig_dist.nn.blocks import InducedBlock
 from scbig_dist.nn.dropout import Dropout
 from scbig_dist.settings import build_config
+from scbig_dist.train.autoencoder_stage import n_parts
 
 # Measured elsewhere, one thread, matmul peak between these two (GFLOP/s): the released JAX code's stage 1
 # with 256 cells, CellFlow's stage 2 with 1,024 (s).
@@ -89,8 +90,8 @@ def main() -> None:
     config = build_config({"autoencoder.batch": 256, "flow.batch": 1024})
     ours, theirs = build(config), plain(build(config))
     steps = {
-        "stage 1": stepper(ours, "autoencoder", *cell_batch(256)),
-        "stage 1, in 4 parts (`autoencoder.accumulate=4`)": stepper(ours, "autoencoder", *cell_batch(256, parts=4)),
+        "stage 1": stepper(ours, "autoencoder", *cell_batch(256, parts=n_parts(config, 1, torch.device("cpu")))),
+        "stage 1, all cells at once (`autoencoder.accumulate=1`)": stepper(ours, "autoencoder", *cell_batch(256)),
         "stage 1, plain form": plainly(stepper(theirs, "autoencoder", *cell_batch(256))),
         "stage 2": stepper(ours, "flow", flow_batch(config, ours)),
         "stage 2, plain form": plainly(stepper(theirs, "flow", flow_batch(config, theirs))),

@@ -20,6 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from scbig_dist.store.disk import sync_directory
+
 # Raised where the meaning or the layout of an artefact changes; old ones are then made anew.
 SCHEMA = {"pca": 1, "modules": 1, "autoencoder": 1}
 
@@ -28,12 +30,6 @@ def content_key(kind: str, inputs: Mapping[str, Any]) -> str:
     """A name for the artefact that these inputs determine: 16 hex digits."""
     text = json.dumps({"kind": kind, "schema": SCHEMA[kind], **inputs}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def file_key(path: str | Path) -> str:
-    """sha256 of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find(root: Path, kind: str, key: str) -> Path | None:
@@ -105,11 +101,3 @@ def sync_tree(path: Path) -> None:
             with open(file, "rb") as handle:
                 os.fsync(handle.fileno())
     sync_directory(path)
-
-
-def sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -156,8 +156,8 @@ class AutoencoderConfig(Section):
     """Adam's learning rate in stage 1."""
     batch: int = Field(default=256, ge=1)
     """Cells per update over all workers."""
-    accumulate: int = Field(default=1, ge=1)
-    """Parts that an update's cells are computed in, one after the other, to save memory."""
+    accumulate: int | None = Field(default=None, ge=1)
+    """Parts that an update's cells are computed in, one after the other: less memory. Null: on a CPU as many as keep about 4,096 module tokens in a part, which its caches hold; on a GPU one."""
     epochs: int = Field(default=100, ge=1)
     """Passes over the training cells, at most."""
     patience: int = Field(default=4, ge=1)

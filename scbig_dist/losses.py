@@ -1,7 +1,7 @@
 """The two alignment losses: module correlations and pathway activations of decoded cells.
 
-All of it is computed in the dtype of the membership or pathway matrix, also under
-autocast: differences of large sums do not survive bfloat16.
+Gene modules and pathways come as `averages`, made once. All is computed in their dtype,
+also under autocast: differences of large sums do not survive bfloat16.
 """
 
 from __future__ import annotations
@@ -29,20 +29,23 @@ def full_precision(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     return wrapped
 
 
+def averages(membership: Float[Tensor, "set gene"]) -> Float[Tensor, "set gene"]:
+    """A 0/1 matrix of gene sets with rows that average: each divided by its number of genes."""
+    return membership / membership.sum(1, keepdim=True).clamp(min=1)
+
+
 @full_precision
-def module_means(
-    x: Float[Tensor, "cell gene"], membership: Float[Tensor, "module gene"]
-) -> Float[Tensor, "cell module"]:
-    """Mean expression per module; zero for a module without genes."""
-    return x.to(membership) @ membership.T / membership.sum(1).clamp(min=1e-12)
+def set_means(x: Float[Tensor, "cell gene"], sets: Float[Tensor, "set gene"]) -> Float[Tensor, "cell set"]:
+    """Mean expression over each of the gene sets (`averages` of modules or pathways); zero for an empty one."""
+    return x.to(sets) @ sets.T
 
 
 @full_precision
 def module_correlation(
-    x: Float[Tensor, "cell gene"], membership: Float[Tensor, "module gene"]
+    x: Float[Tensor, "cell gene"], modules: Float[Tensor, "module gene"]
 ) -> Float[Tensor, "module module"]:
     """Pearson correlation over cells of the modules' means; zero where a module is constant."""
-    means = module_means(x, membership)
+    means = set_means(x, modules)
     centre = means.mean(0)
     centred = means - centre
     square = centred.square().sum(0)
@@ -56,19 +59,11 @@ def module_correlation(
 def correlation_loss(
     pred_cells: Float[Tensor, "cell gene"],
     target_corr: Float[Tensor, "module module"],
-    membership: Float[Tensor, "module gene"],
+    modules: Float[Tensor, "module gene"],
 ) -> Float[Tensor, ""]:
     """‖R_pred − R_true‖_F ÷ number of modules."""
-    difference = module_correlation(pred_cells, membership) - target_corr
+    difference = module_correlation(pred_cells, modules) - target_corr
     return torch.linalg.matrix_norm(difference) / len(target_corr)
-
-
-@full_precision
-def pathway_activation(
-    x: Float[Tensor, "cell gene"], matrix: Float[Tensor, "pathway gene"]
-) -> Float[Tensor, "cell pathway"]:
-    """Mean expression per pathway: `X Mᵀ / |pathway|`, `matrix` 0/1."""
-    return x.to(matrix) @ matrix.T / matrix.sum(1).clamp(min=1)
 
 
 @full_precision
@@ -112,14 +107,14 @@ def transport_cost(
 def pathway_loss(
     pred: Float[Tensor, "row gene"],
     target_activation: Float[Tensor, "column pathway"],
-    matrix: Float[Tensor, "pathway gene"],
+    pathways: Float[Tensor, "pathway gene"],
     epsilon: float,
     n_iterations: int,
     debiased: bool = False,
 ) -> Float[Tensor, ""]:
     """Sinkhorn cost between predicted and true pathway activations ÷ number of pathways."""
-    activation = pathway_activation(pred, matrix)
-    return sinkhorn_cost(activation, target_activation, epsilon, n_iterations, debiased) / len(matrix)
+    activation = set_means(pred, pathways)
+    return sinkhorn_cost(activation, target_activation, epsilon, n_iterations, debiased) / len(pathways)
 
 
 def _squared_distances(

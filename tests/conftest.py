@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 from pathlib import Path
 
 import jaxtyping
@@ -10,6 +12,12 @@ import pytest
 import torch
 
 jaxtyping.install_import_hook(["scbig_dist.nn", "scbig_dist.flow", "scbig_dist.losses"], "beartype.beartype")
+
+# What the machine remembers of stores (store/verified.py) stays out of the user's own cache; fonts stay in it.
+if "MPLCONFIGDIR" not in os.environ:
+    os.environ["MPLCONFIGDIR"] = str(Path.home() / ".cache" / "matplotlib")
+_CACHE = tempfile.TemporaryDirectory(prefix="scbig-tests-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 # A job in the background of a shell ignores Ctrl-C, and so would every program that a test starts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

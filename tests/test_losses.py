@@ -8,33 +8,33 @@ import pytest
 import torch
 
 from scbig_dist.losses import (
+    averages,
     correlation_loss,
     module_correlation,
-    module_means,
-    pathway_activation,
     pathway_loss,
+    set_means,
     sinkhorn_cost,
     transport_cost,
 )
 
 LABELS = torch.tensor([0, 1, 0, 2, 1, 1, 0])
-MEMBERSHIP = (torch.arange(3)[:, None] == LABELS).float()
+MODULES = averages((torch.arange(3)[:, None] == LABELS).float())
 
 
 def cells(n: int, n_genes: int = 7, seed: int = 0) -> torch.Tensor:
     return torch.rand(n, n_genes, generator=torch.Generator().manual_seed(seed))
 
 
-def test_module_means_equal_a_loop() -> None:
+def test_set_means_equal_a_loop() -> None:
     x = cells(5)
     loop = torch.stack([x[:, k == LABELS].mean(1) for k in range(3)], 1)
-    torch.testing.assert_close(module_means(x, MEMBERSHIP), loop)
+    torch.testing.assert_close(set_means(x, MODULES), loop)
 
 
 def test_module_correlation_equals_numpy() -> None:
     x = cells(40) + 3
-    expected = np.corrcoef(module_means(x, MEMBERSHIP).double().numpy(), rowvar=False)
-    np.testing.assert_allclose(module_correlation(x, MEMBERSHIP).numpy(), expected, atol=1e-4)
+    expected = np.corrcoef(set_means(x, MODULES).double().numpy(), rowvar=False)
+    np.testing.assert_allclose(module_correlation(x, MODULES).numpy(), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("level", [0.0, 3.7])
@@ -42,33 +42,33 @@ def test_a_constant_module_correlates_with_nothing_and_has_a_gradient(level: flo
     x = cells(20)
     x[:, LABELS == 1] = level
     x.requires_grad_()
-    correlation = module_correlation(x, MEMBERSHIP)
+    correlation = module_correlation(x, MODULES)
     assert (correlation[1] == 0).all() and correlation[0, 0].item() == pytest.approx(1)
-    correlation_loss(x, torch.eye(3), MEMBERSHIP).backward()
+    correlation_loss(x, torch.eye(3), MODULES).backward()
     assert x.grad is not None and torch.isfinite(x.grad).all()
 
 
 def test_an_empty_module_is_constant() -> None:
-    membership = torch.cat([MEMBERSHIP, torch.zeros(1, 7)])
+    membership = torch.cat([MODULES, torch.zeros(1, 7)])
     assert (module_correlation(cells(20), membership)[3] == 0).all()
 
 
 def test_correlation_loss_closed_form() -> None:
     x = cells(30)
-    target = module_correlation(x, MEMBERSHIP)
-    assert float(correlation_loss(x, target, MEMBERSHIP)) == pytest.approx(0, abs=1e-6)
-    assert float(correlation_loss(x, target + 0.5, MEMBERSHIP)) == pytest.approx(0.5, rel=1e-5)  # √(9·0.25)/3
+    target = module_correlation(x, MODULES)
+    assert float(correlation_loss(x, target, MODULES)) == pytest.approx(0, abs=1e-6)
+    assert float(correlation_loss(x, target + 0.5, MODULES)) == pytest.approx(0.5, rel=1e-5)  # √(9·0.25)/3
 
 
 def test_correlation_loss_gradient() -> None:
     x = cells(6).double().requires_grad_()
-    target = module_correlation(cells(9, seed=1).double(), MEMBERSHIP.double())
-    assert torch.autograd.gradcheck(lambda x: correlation_loss(x, target, MEMBERSHIP.double()), (x,))
+    target = module_correlation(cells(9, seed=1).double(), MODULES.double())
+    assert torch.autograd.gradcheck(lambda x: correlation_loss(x, target, MODULES.double()), (x,))
 
 
 def test_gradient_at_the_target_is_finite() -> None:
     x = cells(6).requires_grad_()
-    correlation_loss(x, module_correlation(x, MEMBERSHIP).detach(), MEMBERSHIP).backward()
+    correlation_loss(x, module_correlation(x, MODULES).detach(), MODULES).backward()
     assert x.grad is not None and torch.isfinite(x.grad).all()
 
 
@@ -76,7 +76,7 @@ def test_pathway_activation_is_the_mean_of_its_genes() -> None:
     matrix = torch.tensor([[1.0, 1, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 0, 1]])
     x = cells(4)
     expected = torch.stack([x[:, [0, 1, 4]].mean(1), x[:, 6]], 1)
-    torch.testing.assert_close(pathway_activation(x, matrix), expected)
+    torch.testing.assert_close(set_means(x, averages(matrix)), expected)
 
 
 @pytest.mark.parametrize("epsilon", [1.0, 0.1])
@@ -128,8 +128,8 @@ def test_autocast_changes_nothing() -> None:
     corr = torch.eye(3)
 
     def both() -> tuple[torch.Tensor, torch.Tensor]:
-        activation = pathway_activation(target, torch.eye(7))
-        return correlation_loss(x, corr, MEMBERSHIP), pathway_loss(x, activation, torch.eye(7), 0.1, 50)
+        activation = set_means(target, torch.eye(7))
+        return correlation_loss(x, corr, MODULES), pathway_loss(x, activation, torch.eye(7), 0.1, 50)
 
     with torch.autocast("cpu", torch.bfloat16):
         cast = both()
@@ -137,9 +137,9 @@ def test_autocast_changes_nothing() -> None:
 
 
 def test_pathway_loss_is_the_cost_per_pathway() -> None:
-    matrix = torch.tensor([[1.0, 1, 0, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0, 1]])
-    pred, target = cells(12), pathway_activation(cells(9, seed=1), matrix)
-    expected = sinkhorn_cost(pathway_activation(pred, matrix), target, 0.1, 100) / 2
+    matrix = averages(torch.tensor([[1.0, 1, 0, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0, 1]]))
+    pred, target = cells(12), set_means(cells(9, seed=1), matrix)
+    expected = sinkhorn_cost(set_means(pred, matrix), target, 0.1, 100) / 2
     torch.testing.assert_close(pathway_loss(pred, target, matrix, 0.1, 100), expected)
 
 

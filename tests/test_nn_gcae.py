@@ -11,13 +11,17 @@ from scbig_dist.config import GCAEConfig
 from scbig_dist.nn.gcae import Autoencoder
 
 
-def build(labels: torch.Tensor, embedding: torch.Tensor | None = None, **settings: object) -> Autoencoder:
+def build(
+    labels: torch.Tensor, embedding: torch.Tensor | None = None, recompute: bool = False, **settings: object
+) -> Autoencoder:
     small = {"width": 16, "n_heads": 2, "n_inducing": 3, "n_blocks": 1, "latent_dim": 4, "dropout": 0.0}
     config = GCAEConfig.model_validate(small | settings)
-    return Autoencoder(labels, embedding, torch.full((len(labels),), 0.5), config)
+    return Autoencoder(labels, embedding, torch.full((len(labels),), 0.5), config, recompute)
 
 
-CASES = list(itertools.product(("gcae", "plain"), ("mean", "attention", "set_transformer"), ("per_module", "shared")))
+CASES = list(
+    itertools.product(("gcae", "plain", "lean"), ("mean", "attention", "set_transformer"), ("per_module", "shared"))
+)
 
 
 @pytest.mark.parametrize("encoder, pooling, projection", CASES)
@@ -28,7 +32,8 @@ def test_every_setting_reaches_every_parameter(
     torch.manual_seed(0)
     labels = torch.randint(0, 5, (30,))
     embedding = torch.randn(30, 6) if with_embedding else None
-    model = build(labels, embedding, encoder=encoder, pooling=pooling, projection=projection)
+    kind = {"block": "lean"} if encoder == "lean" else {"encoder": encoder}
+    model = build(labels, embedding, pooling=pooling, projection=projection, **kind)
     x = torch.rand(7, 30)
     assert model.encode(x).shape == (7, 4)
     decoded = model(x)
@@ -126,3 +131,37 @@ def test_gradients_against_finite_differences() -> None:
     model = build(torch.tensor([0, 0, 1, 3, 3]), torch.randn(5, 3), n_heads=2, width=8).double()
     x = torch.rand(2, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(model, (x,))
+
+
+@pytest.mark.parametrize("block", ["full", "lean"])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_recomputed_activations_change_nothing(block: str, dropout: float) -> None:
+    """The same masks are drawn again, so that gradients agree to rounding."""
+    labels, x = torch.arange(24) % 4, torch.rand(9, 24)
+    grads = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        model = build(labels, recompute=recompute, block=block, dropout=dropout, n_blocks=2)
+        model(x).square().sum().backward()
+        grads.append([parameter.grad for parameter in model.parameters()])
+    torch.testing.assert_close(grads[1], grads[0])
+
+
+@pytest.mark.parametrize("block", ["full", "lean"])
+def test_parts_of_a_batch_add_up_to_it(block: str) -> None:
+    torch.manual_seed(0)
+    labels, x = torch.arange(24) % 4, torch.rand(12, 24)
+    model = build(labels, block=block)
+    whole = torch.autograd.grad((model(x) - x).square().sum(), list(model.parameters()))
+    parts = [torch.autograd.grad((model(p) - p).square().sum(), list(model.parameters())) for p in x.split(5)]
+    torch.testing.assert_close([sum(each) for each in zip(*parts, strict=True)], list(whole), rtol=1e-4, atol=1e-5)
+
+
+def test_lean_block_writes_every_token_from_every_other() -> None:
+    """One change of one module reaches all tokens, as in the full block."""
+    torch.manual_seed(0)
+    model = build(torch.arange(12) % 3, block="lean")
+    x = torch.rand(1, 12)
+    moved = x + 0.5 * (torch.arange(12) % 3 == 1)
+    change = (model.tokens(moved) - model.tokens(x)).abs().amax(2)[0]
+    assert (change > 1e-6).all()

@@ -39,7 +39,7 @@ def test_store_rejects_a_missing_file(tmp_path: Path) -> None:
 
 def test_store_rejects_a_directory(tmp_path: Path) -> None:
     (tmp_path / "in.h5ad").mkdir()
-    refuse(tmp_path / "in.h5ad", "a directory, not an .h5ad file")
+    refuse(tmp_path / "in.h5ad", "a directory without any .h5ad or 10x .h5 file")
 
 
 def test_store_rejects_a_file_that_is_no_h5ad(tmp_path: Path) -> None:
@@ -49,7 +49,8 @@ def test_store_rejects_a_file_that_is_no_h5ad(tmp_path: Path) -> None:
     refuse(tmp_path / "in.h5ad", "not an .h5ad file")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["X"] = np.ones((3, 3))
-    refuse(tmp_path / "other.h5", "without 'obs': not an .h5ad file")
+    (tmp_path / "other.h5").rename(tmp_path / "other.h5ad")
+    refuse(tmp_path / "other.h5ad", "without 'obs': not an .h5ad file")
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
@@ -212,7 +213,7 @@ def test_store_rejects_a_source_that_changes_meanwhile(tmp_path: Path, monkeypat
         return panel.choose_panel(*arguments)
 
     monkeypatch.setattr(build, "choose_panel", choose_and_touch)
-    refuse(path, "changed while the store was built")
+    refuse(path, "changed while it was read")
 
 
 def test_store_manifest_is_json_without_nan(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from store_cases import config, screen, write
 
 from scbig_dist.errors import UserError
-from scbig_dist.store import shards
+from scbig_dist.store import shards, verified
 from scbig_dist.store.build import build_store
-from scbig_dist.store.integrity import check_store, write_manifest
+from scbig_dist.store.integrity import check_store, strays, write_manifest
 from scbig_dist.store.reader import open_store
 from scbig_dist.store.schema import Manifest
 
@@ -70,7 +72,7 @@ def rewrite(store: Path, change: Callable[[dict], object]) -> None:
 
 def test_store_rejects_another_schema_version(store: Path) -> None:
     rewrite(store, lambda tree: tree.update(schema_version=99))
-    with pytest.raises(UserError, match="schema version 99, this program reads 1; build the store again"):
+    with pytest.raises(UserError, match="schema version 99, this program reads 2; build the store again"):
         open_store(store)
     assert "schema version 99" in check_store(store)[0]
 
@@ -115,3 +117,99 @@ def test_store_check_finds_wrong_content_under_a_right_checksum(store: Path) -> 
 def test_store_checksum_file_is_what_sha256sum_reads(store: Path) -> None:
     digest, name = (store / "manifest.json.sha256").read_text().split()
     assert name == "manifest.json" and digest == open_store(store).key
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two shards of some kilobytes."""
+    folder = tmp_path_factory.mktemp("tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "SHARD_CELLS", 20)
+        build_store(write(screen(30, 12), folder), folder / "s", config(panel__hvg_flavor="seurat"), progress=False)
+    return folder / "s"
+
+
+def is_caught(store: Path) -> bool:
+    """By `store check`, and by the first use on a machine that has not read the store."""
+    with pytest.raises(UserError), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verified.Record, "unproven", lambda self, shards: list(shards))
+        open_store(store, verify=True)
+    return check_store(store) != []
+
+
+def test_store_check_finds_a_change_of_any_byte_of_manifest_and_checksum(tiny: Path) -> None:
+    """Every byte of the checksum file, every third of the manifest."""
+    for name, step in (("manifest.json.sha256", 1), ("manifest.json", 3)):
+        path = tiny / name
+        content = path.read_bytes()
+        try:
+            for place in range(0, len(content), step):
+                for flip in (1, 128):
+                    path.write_bytes(content[:place] + bytes([content[place] ^ flip]) + content[place + 1 :])
+                    assert check_store(tiny), f"{name}, byte {place} ^ {flip}"
+        finally:
+            path.write_bytes(content)
+    assert check_store(tiny) == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_store_check_finds_a_change_of_any_byte_of_a_shard(tiny: Path, data: st.DataObject) -> None:
+    path = tiny / data.draw(st.sampled_from(["cells-00000.arrow", "cells-00001.arrow"]))
+    content = path.read_bytes()
+    change = data.draw(st.sampled_from(["byte", "cut", "append", "insert", "drop"]))
+    place = data.draw(st.integers(0, len(content) - 1))
+    if change == "byte":
+        changed = content[:place] + bytes([content[place] ^ data.draw(st.integers(1, 255))]) + content[place + 1 :]
+    elif change == "cut":
+        changed = content[:place]
+    elif change == "append":
+        changed = content + data.draw(st.binary(min_size=1, max_size=4))
+    elif change == "insert":
+        changed = content[:place] + b"\0" + content[place:]
+    else:
+        changed = content[:place] + content[place + 1 :]
+    try:
+        path.write_bytes(changed)
+        assert is_caught(tiny)
+    finally:
+        path.write_bytes(content)
+
+
+def test_store_check_finds_two_shards_swapped(store: Path) -> None:
+    one, two, aside = (store / name for name in ("cells-00000.arrow", "cells-00001.arrow", "aside"))
+    one.rename(aside)
+    two.rename(one)
+    aside.rename(two)
+    assert is_caught(store)
+    assert {problem.split(":")[0] for problem in check_store(store)} == {one.name, two.name}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda tree: tree["segments"][0]["runs"].reverse(), "cells are not in the order"),
+        (lambda tree: tree["segments"][0]["runs"].pop(), "do not add up to the manifest's conditions"),
+        (lambda tree: tree["segments"][0].update(n_shards=2), "does not add up to its shards"),
+    ],
+)
+def test_store_check_knows_the_order_of_segments(store: Path, change: Callable[[dict], object], problem: str) -> None:
+    tree = json.loads((store / "manifest.json").read_text())
+    change(tree)
+    write_manifest(store, Manifest.model_validate(tree))
+    assert problem in check_store(store)[0]
+
+
+def test_store_check_names_every_bad_shard(store: Path) -> None:
+    (store / "cells-00000.arrow").unlink()
+    content = (store / "cells-00001.arrow").read_bytes()
+    (store / "cells-00001.arrow").write_bytes(content[:-1] + b"x")
+    (store / "cells-00002.arrow").write_bytes(b"")
+    assert [problem.split(":")[0] for problem in check_store(store)] == [f"cells-0000{n}.arrow" for n in (0, 2, 1)]
+
+
+def test_store_check_tells_of_a_stray_shard_and_ignores_other_files(store: Path) -> None:
+    (store / "notes.txt").write_text("mine")
+    assert check_store(store) == [] == strays(store)
+    shutil.copy(store / "cells-00000.arrow", store / "cells-00009.arrow")
+    assert check_store(store) == [] and strays(store) == ["cells-00009.arrow"]

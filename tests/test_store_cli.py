@@ -29,12 +29,12 @@ def test_store_build_info_and_check_by_command(tmp_path: Path) -> None:
     assert "240 cells × 53 genes" in built or "240 cells × 5" in built
     assert "12 conditions (8 singles, 2 doubles, 2 control)" in built
     assert "dropped: " in built and "genes outside the panel (panel.n_hvg=50)" in built
-    assert "note: 1 of 4 targets are no gene of the file (conditions): ABSENT 2" in built
+    assert "note: 1 of 4 targets are no gene of the files (conditions): ABSENT 2" in built
     shown = run("info", tmp_path / "s")
     for word in ("cells", "240", "HVG method", "seurat_v3", "A549 120, K562 120", "schema", "key"):
         assert word in shown
     facts = json.loads(run("info", tmp_path / "s", "--json"))
-    assert facts["n_cells"] == 240 and facts["n_doubles"] == 2 and facts["schema_version"] == 1
+    assert facts["n_cells"] == 240 and facts["n_doubles"] == 2 and facts["schema_version"] == 2
     assert run("check", tmp_path / "s").endswith("OK, every shard matches its checksum\n")
     run("build", path, tmp_path / "s", *QC, "--force")
     assert json.loads(run("info", tmp_path / "s", "--json"))["n_genes"] == 160
@@ -70,6 +70,8 @@ def test_store_build_reads_a_config_and_set_wins(tmp_path: Path) -> None:
         ("qc.min_genes=many", "qc.min_genes"),
         ("panel.n_hvg=0", "panel.n_hvg"),
         ("data.path=other.h5ad", "leave data.path out"),
+        ("data.placement=shard", "--set data.placement: how cells reach a training; for train and sweep"),
+        ("data.pool_cells=64", "--set data.pool_cells: how cells reach a training"),
     ],
 )
 def test_store_build_rejects_options(tmp_path: Path, option: str, match: str) -> None:
@@ -77,3 +79,21 @@ def test_store_build_rejects_options(tmp_path: Path, option: str, match: str) ->
     with pytest.raises(UserError, match=match):
         run("build", path, tmp_path / "s", "--set", option)
     assert not (tmp_path / "s").exists()
+
+
+def test_store_append_and_build_of_several_files_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # paths stand on one line
+    one, two = (write(screen(120, seed=seed), tmp_path, f"batch{seed}.h5ad") for seed in range(2))
+    run("build", one, two, tmp_path / "both", *QC)
+    run("build", one, tmp_path / "s", *QC)
+    said = run("append", tmp_path / "s", two, "--quiet")
+    assert "120 cells more in 1 shard" in said and "240 cells × 160 genes" in said
+    assert (
+        "note: 120 cells appended from" in said and "panel, HVG ranking and QC of genes are those of the build" in said
+    )
+    for store in ("both", "s"):
+        facts = json.loads(run("info", tmp_path / store, "--json"))
+        assert facts["n_cells"] == 240 and [source["path"] for source in facts["sources"]] == [str(one), str(two)]
+        assert str(two) in run("info", tmp_path / store)
+    with pytest.raises(UserError, match="its cells are in"):
+        run("append", tmp_path / "s", one, "--quiet")

@@ -14,6 +14,7 @@ from store_cases import config, screen, write
 from scbig_dist.conditions import Condition
 from scbig_dist.errors import UserError
 from scbig_dist.store.build import build_store
+from scbig_dist.store.kernel import log1p
 from scbig_dist.store.reader import Store, open_store
 
 
@@ -100,7 +101,7 @@ def test_store_cells_are_sorted_by_condition_and_stable(adata, store: Store) -> 
         places = adata.obs_names.get_indexer(part.index)
         assert (np.diff(places) > 0).all()
         assert (adata.obs.loc[part.index, "plate"] == part["batch"].astype(str)).all()
-    assert store.ranges[-1, 1] == store.n_cells == len(store.obs)
+    assert store.runs[-1, 2] == store.n_cells == len(store.obs)
     assert "GENE3+GENE7" in set(store.obs["condition"])
     with pytest.raises(UserError, match="did you mean 'K562/GENE11'"):
         store.cells(Condition("K562", "GENE111"))
@@ -127,3 +128,10 @@ def test_store_widens_counts_beyond_uint16(tmp_path: Path) -> None:
     store = open_store(tmp_path / "s")
     cell = list(store.obs.index).index("cell3")
     np.testing.assert_array_equal(store.dense([cell], normalized=False)[0], adata["cell3", store.genes].X.toarray()[0])
+
+
+def test_store_logarithm_is_numpys() -> None:
+    x = np.concatenate([np.logspace(-7, 9, 200_001), np.linspace(0, 64, 200_001)])
+    own = np.array([log1p(value) for value in x])
+    np.testing.assert_allclose(own, np.log1p(x), rtol=1e-8)
+    assert log1p(0.0) == 0

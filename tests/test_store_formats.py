@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 from store_cases import config, screen, write
 
-from scbig_dist.store import shards, source, spool
+from scbig_dist.store import matrix, shards
 from scbig_dist.store.build import build_store
 from scbig_dist.store.integrity import check_store
 from scbig_dist.store.reader import open_store
@@ -64,8 +64,7 @@ def test_store_is_equal_for_every_layout(tmp_path: Path, layout: str, monkeypatc
     adata = screen()
     build_store(write(adata, tmp_path), tmp_path / "csr", config(), progress=False)
     whole = open_store(tmp_path / "csr")
-    monkeypatch.setattr(source, "BLOCK_ENTRIES", 700)  # blocks of a few cells
-    monkeypatch.setattr(spool, "CHUNK_ENTRIES", 500)
+    monkeypatch.setattr(matrix, "PART_ENTRIES", 700)  # parts of a few cells
     monkeypatch.setattr(shards, "SHARD_CELLS", 50)
     monkeypatch.setattr(shards, "SHARD_ENTRIES", 4000)
     settings = config()
@@ -99,6 +98,27 @@ def test_store_is_equal_for_every_layout(tmp_path: Path, layout: str, monkeypatc
     cells = np.random.default_rng(0).permutation(store.n_cells)
     np.testing.assert_array_equal(store.dense(cells), whole.dense(cells))
     assert not list(tmp_path.glob(".*"))
+
+
+def test_store_reads_columns_of_every_kind(tmp_path: Path) -> None:
+    adata = screen()
+    adata.obs["dose"] = 1 + np.arange(240) % 2
+    settings = config(data__context="line", data__batch="plate", data__total_counts="total", data__dose="dose")
+    build_store(write(adata, tmp_path), tmp_path / "categories", settings, progress=False)
+    whole = open_store(tmp_path / "categories").obs
+    plain = adata.copy()
+    plain.obs["dose"] = plain.obs["dose"].astype("Int64")
+    plain.obs["total"] = plain.obs["total"].astype(str)  # numbers as text
+    plain.write_h5ad(tmp_path / "plain.h5ad", convert_strings_to_categoricals=False)
+    build_store(tmp_path / "plain.h5ad", tmp_path / "plain", settings, progress=False)
+    pd.testing.assert_frame_equal(open_store(tmp_path / "plain").obs, whole)
+    numbered = adata.copy()
+    numbered.obs["plate"] = pd.Categorical(np.arange(240) % 3 + 7)  # categories that are no text
+    build_store(write(numbered, tmp_path, "n.h5ad"), tmp_path / "n", settings, progress=False)
+    names = {f"p{i}": str(i + 7) for i in range(3)}
+    pd.testing.assert_frame_equal(
+        open_store(tmp_path / "n").obs, whole.assign(batch=whole["batch"].cat.rename_categories(names))
+    )
 
 
 def test_store_drops_small_conditions_and_contexts_without_control(tmp_path: Path) -> None:

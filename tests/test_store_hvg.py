@@ -10,7 +10,7 @@ import scanpy as sc
 from store_cases import config, screen, write
 
 from scbig_dist.errors import UserError
-from scbig_dist.store import spool
+from scbig_dist.store import matrix
 from scbig_dist.store.build import build_store
 from scbig_dist.store.reader import open_store
 
@@ -35,7 +35,7 @@ def ranked_genes(manifest) -> list[str]:
 @pytest.mark.parametrize("flavor", ["seurat_v3", "seurat"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_store_ranking_equals_scanpy(tmp_path: Path, flavor: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "CHUNK_ENTRIES", 1000)  # many chunks
+    monkeypatch.setattr(matrix, "PART_ENTRIES", 1000)  # many parts
     adata = screen(300, 400, seed)
     manifest = build_store(write(adata, tmp_path), tmp_path / "s", config(panel__hvg_flavor=flavor), progress=False)
     assert ranked_genes(manifest) == scanpy_ranking(adata, flavor)

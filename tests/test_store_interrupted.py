@@ -29,7 +29,16 @@ def failing(error: BaseException) -> Any:
 
 
 @pytest.mark.parametrize(
-    "stage", ["blocks", "choose_panel", "count_entries", "write_shards", "write_manifest", "publish"]
+    "stage",
+    [
+        "collect.read_part",
+        "build.choose_panel",
+        "collect.measure_part",
+        "build.write_shard",
+        "collect.hash_file",
+        "build.write_manifest",
+        "build.publish",
+    ],
 )
 @pytest.mark.parametrize(
     "error", [KeyboardInterrupt(), RuntimeError("power"), OSError(errno.ENOSPC, "No space left on device")]
@@ -38,7 +47,7 @@ def test_store_interrupted_build_leaves_nothing(
     tmp_path: Path, stage: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(screen(60, 60), tmp_path)
-    monkeypatch.setattr(build, stage, failing(error))
+    monkeypatch.setattr(f"scbig_dist.store.{stage}", failing(error))
     expected = UserError if isinstance(error, OSError) else type(error)
     with pytest.raises(expected) as caught:
         build_store(path, tmp_path / "new" / "store", config(), progress=False)
@@ -102,7 +111,7 @@ def test_store_build_cleans_up_after_a_killed_one(tmp_path: Path) -> None:
         "import sys, time\nfrom pathlib import Path\nfrom scbig_dist.settings import build_config\n"
         "from scbig_dist.store import build\n"
         "def hang(*arguments):\n    print('writing', flush=True)\n    time.sleep(60)\n"
-        "build.write_shards = hang\n"
+        "build.cut_shards = hang\n"
         "build.build_store(Path(sys.argv[1]), Path(sys.argv[2]), build_config({'qc.min_genes': 0, 'qc.min_cells': 0}), progress=False)\n"
     )
     child = subprocess.Popen(
@@ -128,7 +137,7 @@ def test_store_build_stops_on_ctrl_c(tmp_path: Path) -> None:
         "import sys, time\nfrom pathlib import Path\nfrom scbig_dist.settings import build_config\n"
         "from scbig_dist.store import build\n"
         "def hang(*arguments):\n    print('writing', flush=True)\n    time.sleep(60)\n"
-        "build.write_shards = hang\n"
+        "build.cut_shards = hang\n"
         "build.build_store(Path(sys.argv[1]), Path(sys.argv[2]), build_config({'qc.min_genes': 0, 'qc.min_cells': 0}), progress=False)\n"
     )
     child = subprocess.Popen(

@@ -11,6 +11,7 @@ import typer
 
 from scbig_dist.cli.evaluate import evaluate, predict
 from scbig_dist.cli.report import report
+from scbig_dist.cli.scale import scale
 from scbig_dist.cli.simulate import simulate
 from scbig_dist.cli.store import app as store
 from scbig_dist.cli.sweep import sweep
@@ -30,6 +31,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(predict)
 app.command()(sweep)
+app.command()(scale)
 app.command()(report)
 
 # typer carries a click of its own, whose exceptions it does not all export.

@@ -14,7 +14,7 @@ from scbig_dist.settings import parse_set
 
 def sweep(
     study: Annotated[Path, typer.Argument(help="A study file, e.g. tune/sensitivity.py.")],
-    store: Annotated[Path | None, STORE] = None,
+    store: Annotated[str | None, STORE] = None,
     set_: Annotated[list[str] | None, SET] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The study's directory (default: a new one under runs/).")
@@ -41,7 +41,7 @@ def sweep(
         raise UserError(f"--resume: {output} is not a study (no study.yaml); name one with -o STUDY")
     overrides = parse_set(set_ or [])
     if store is not None:
-        overrides["store"] = str(store)
+        overrides["store"] = store
     run_sweep(
         study,
         output or new_directory(study.stem),

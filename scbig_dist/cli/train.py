@@ -13,7 +13,11 @@ from rich.console import Console
 from scbig_dist.errors import UserError
 from scbig_dist.settings import load_config, parse_set
 
-STORE = typer.Option("--store", "-s", help="The cell store to train on (instead of 'store:' in the config).")
+STORE = typer.Option(
+    "--store",
+    "-s",
+    help="The cell store to train on, a path or a URI such as s3://… (instead of 'store:' in the config).",
+)
 SET = typer.Option("--set", metavar="ADDRESS=VALUE", help="Override a setting, e.g. --set flow.lr=1e-4. Repeatable.")
 
 
@@ -21,7 +25,7 @@ def train(
     config: Annotated[
         Path | None, typer.Argument(help="A YAML config, e.g. configs/cpu_small.yaml. Defaults: the paper's.")
     ] = None,
-    store: Annotated[Path | None, STORE] = None,
+    store: Annotated[str | None, STORE] = None,
     set_: Annotated[list[str] | None, SET] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run's directory (default: a new one under runs/).")
@@ -53,7 +57,7 @@ def train(
     if workers is not None:
         overrides["train.workers"] = workers
     if store is not None:
-        overrides["store"] = str(store)
+        overrides["store"] = store
     if resume and output is not None and config is None:
         config = output / "config.yaml"
     settings = settle(load_config(config, overrides), overrides)

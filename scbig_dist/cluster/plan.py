@@ -15,8 +15,8 @@ from scbig_dist.cluster.study import Range, Study, Value
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError, suggest
 from scbig_dist.settings import addresses, flatten, load_config, read_values, with_values
-from scbig_dist.store.reader import Store, open_store
-from scbig_dist.train.experiment import STAND_INS, settle
+from scbig_dist.store.reader import Store
+from scbig_dist.train.experiment import STAND_INS, open_config_store, settle
 
 FILES = ("store", "split.file", "priors.ppi", "priors.pathways", "priors.gene_embedding", "priors.target_embedding")
 MOST_TRIED = 64  # combinations with one value in them; enough to find a valid one where there is one to find
@@ -78,8 +78,7 @@ def make_plan(study: Study, path: Path, overrides: Mapping[str, Any]) -> Plan:
     preset = None if study.base is None else (path.parent / study.base).resolve()
     fixed = {**({} if preset is None else read_values(preset)), **study.fixed}
     base = settle(load_config(None, fixed | dict(overrides)), overrides)
-    assert base.store is not None, "settle() names the store"
-    store = open_store(Path(base.store))
+    store = open_config_store(base)
     if base.split.n_val == 0 and base.split.file is None:
         raise UserError(f"{where}: split.n_val=0 leaves nothing to choose trials by; set it to 1 or more")
     if study.asha is not None and study.asha.grace >= base.flow.steps:
@@ -145,7 +144,7 @@ def _check_values(base: Config, store: Store, values: Mapping[str, Any], where: 
     asked = values.get("panel.n_hvg")
     if asked is not None and asked > store.manifest.n_hvg:
         raise UserError(
-            f"{where}: panel.n_hvg={asked}, but store {store.path} has {store.manifest.n_hvg} HVGs: trials would repeat each "
+            f"{where}: panel.n_hvg={asked}, but store {store.name} has {store.manifest.n_hvg} HVGs: trials would repeat each "
             "other; build a store with more, or lower it"
         )
     if config.grc.n_modules > n_genes:

@@ -7,6 +7,7 @@ included, so a study that goes on after a stop takes the decisions it would have
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,13 @@ class StudySearch(Searcher):
         self._running[trial_id] = trial
         name = trial.user_attrs.get("name", "")
         values = dict(trial.params)
-        task = {"study": str(self._dir), "trial": trial_name(trial.number), "name": name, "values": values}
+        task: dict[str, Any] = {
+            "study": str(self._dir),
+            "trial": trial_name(trial.number),
+            "name": name,
+            "values": values,
+        }
+        task["asked"] = time.time()
         try:
             return task | {"config": self._plan.config(values).model_dump_json()}
         except UserError as error:  # a combination that no check of single values can foresee

@@ -22,7 +22,7 @@ from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from scbig_dist.cluster.resources import check_placeable, needs_of, nodes
+from scbig_dist.cluster.resources import check_placeable, local_node, needs_of, nodes
 from scbig_dist.cluster.session import ray_session
 from scbig_dist.cluster.trials import STOP_FILE
 from scbig_dist.cluster.watch import Watch
@@ -51,7 +51,11 @@ class RayWorkerContext:
         devices = [self.device] if self.device.type == "cuda" else None
         # Buffers are constants of the model; sending them before every forward is work for nothing.
         return DistributedDataParallel(
-            module, device_ids=devices, find_unused_parameters=find_unused, broadcast_buffers=False
+            module,
+            device_ids=devices,
+            find_unused_parameters=find_unused,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,  # gradients lie where they are summed: a copy less
         )
 
     def sum(self, value: Tensor) -> Tensor:
@@ -92,6 +96,8 @@ def train_on_ray(
     from its newest checkpoint, up to RESTARTS times.
     """
     needs = needs_of(config)
+    if address is None:
+        check_placeable([needs], [local_node()], "the run")  # known before Ray starts, which takes seconds
     with ray_session(address):
         check_placeable([needs], nodes(), "the run")
         run = run.resolve()

@@ -36,7 +36,8 @@ class TuneContext(LocalContext):
 
 
 def run_trial(task: dict[str, Any]) -> None:
-    """Tune's function. `task`: study (directory), trial (its name), name, values, config (JSON).
+    """Tune's function. `task`: study (directory), trial (its name), name, values, config (JSON),
+    asked (when the searcher named it).
 
     Ends without an exception whatever happens to the training: the row says it. Only the
     death of the process reaches Tune, which then calls this again, and the run goes on.
@@ -45,7 +46,7 @@ def run_trial(task: dict[str, Any]) -> None:
     run = trial_dir(study_dir, task["trial"])
     if (run / ROW_FILE).exists():
         return
-    began = time.time()
+    began, is_new = time.time(), not (run / "config.yaml").exists()
     name, values = task["name"], task["values"]
     try:
         if task["config"] is None:
@@ -67,6 +68,8 @@ def run_trial(task: dict[str, Any]) -> None:
     stages = (row["seconds_autoencoder"] or 0.0) * (
         not read_json(run / "run.json").get("autoencoder_reused", False)
     ) + (row["seconds_flow"] or 0.0)
+    if row["seconds_to_first_step"] is not None and is_new:
+        row["seconds_to_first_step"] += began - task["asked"]  # from the searcher's answer on: process, imports, model
     row["seconds_total"] = max(time.time() - began, stages)
     write_row(study_dir, row)
 

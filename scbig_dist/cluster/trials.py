@@ -22,6 +22,7 @@ COSTS = (
     "cells_per_s",
     "peak_mem_gb",
     "n_parameters",
+    "seconds_to_first_step",
     "seconds_autoencoder",
     "seconds_flow",
     "seconds_total",

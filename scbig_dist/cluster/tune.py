@@ -182,6 +182,7 @@ def _run_trials(plan: Plan, out: Path, needs: Sequence[Needs], board: Board) -> 
             search_alg=search,
             num_samples=search.n_left,
             max_concurrent_trials=n_concurrent(needs, nodes()),
+            reuse_actors=True,  # imports and the network of interactions take seconds: once per process, not per trial
             trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
         ),
         run_config=RunConfig(

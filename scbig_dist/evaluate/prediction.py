@@ -8,16 +8,13 @@ import uuid
 from importlib.metadata import version
 from pathlib import Path
 
-import anndata as ad
-import h5py
 import numpy as np
 import pandas as pd
-from anndata.io import write_elem
 from numpy.typing import NDArray
 
 from scbig_dist.conditions import Condition
 from scbig_dist.config import Config
-from scbig_dist.screen.patient_file import PatientFile
+from scbig_dist.new_file import PatientFile
 from scbig_dist.settings import dump_config
 
 
@@ -28,6 +25,10 @@ def write_prediction(
 
     `obs` holds `condition` and `context` (and `dose`, where the condition has one), `uns["scbig"]` the provenance.
     """
+    import anndata as ad  # half a second to import, which every trial would pay
+    import h5py
+    from anndata.io import write_elem
+
     obs = pd.DataFrame(
         {"condition": condition.perturbation, "context": condition.context},
         index=[f"predicted_{row}" for row in range(len(cells))],

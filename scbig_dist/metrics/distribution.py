@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import ot
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist
 
@@ -50,6 +49,8 @@ def wasserstein_exact(predicted: Array, true: Array) -> float:
     """W1 by linear programming (POT `emd2`); NaN where a side has no cells."""
     if min(len(predicted), len(true)) < 1:
         return float("nan")
+    import ot  # a second to import, which every trial would pay
+
     return float(ot.emd2(_uniform(len(predicted)), _uniform(len(true)), cdist(predicted, true), numItermax=1_000_000))
 
 
@@ -74,6 +75,8 @@ def sinkhorn_plan(cost: Array, epsilon: float) -> Array:
         plan = u[:, None] * kernel * v[None, :]
     if np.isfinite(plan).all():
         return plan
+    import ot
+
     with warnings.catch_warnings():  # a plan short of convergence is within the tolerance of its use
         warnings.simplefilter("ignore")
         return ot.sinkhorn(a, b, cost, epsilon, method="sinkhorn_log", numItermax=_ITERATIONS)

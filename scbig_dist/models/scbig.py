@@ -43,8 +43,8 @@ class ScBIG(nn.Module):
 
     stages: tuple[str, ...] = ("autoencoder", "flow")
     latent_scale: Tensor
-    membership: Tensor
-    pathways: Tensor | None
+    modules_mean: Tensor
+    pathways_mean: Tensor | None
 
     def __init__(self, inputs: ModelInputs, config: Config) -> None:
         super().__init__()
@@ -61,8 +61,9 @@ class ScBIG(nn.Module):
         membership = torch.zeros(n_modules, len(inputs.module_of_gene))
         membership[inputs.module_of_gene, torch.arange(len(inputs.module_of_gene))] = 1.0
         # Fixed once the inputs are: kept out of the weights on disk.
-        self.register_buffer("membership", membership, persistent=False)
-        self.register_buffer("pathways", inputs.pathways, persistent=False)
+        self.register_buffer("modules_mean", losses.averages(membership), persistent=False)
+        pathways = None if inputs.pathways is None else losses.averages(inputs.pathways)
+        self.register_buffer("pathways_mean", pathways, persistent=False)
         self.register_buffer("latent_scale", torch.ones(()))
 
     def stage_modules(self, stage: str) -> list[nn.Module]:
@@ -124,11 +125,16 @@ class ScBIG(nn.Module):
         config = self.config.align
         terms = []
         if align.target_corr is not None:
-            loss = losses.correlation_loss(predicted, align.target_corr, self.membership)
+            loss = losses.correlation_loss(predicted, align.target_corr, self.modules_mean)
             terms.append(("loss_corr", config.lambda_corr, loss))
-        if align.target_activation is not None and self.pathways is not None:
+        if align.target_activation is not None and self.pathways_mean is not None:
             loss = losses.pathway_loss(
-                predicted, align.target_activation, self.pathways, config.epsilon, config.n_iterations, config.debiased
+                predicted,
+                align.target_activation,
+                self.pathways_mean,
+                config.epsilon,
+                config.n_iterations,
+                config.debiased,
             )
             terms.append(("loss_path", config.lambda_path, loss))
         return terms

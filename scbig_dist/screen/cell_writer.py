@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +15,7 @@ from anndata.io import write_elem
 from jaxtyping import Float, Int
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from scbig_dist.errors import UserError
-from scbig_dist.screen.patient_file import PatientFile
+from scbig_dist.new_file import PatientFile
 
 BLOCK_ENTRIES = 8_000_000  # dense entries drawn at once: some 200 MB at the peak
 CHUNK = 1 << 18  # entries of an HDF5 chunk
@@ -67,36 +64,6 @@ def block_slices(n_cells: int, n_genes: int) -> list[slice]:
     """Consecutive ranges of cells, each small enough to be dense."""
     step = max(1, BLOCK_ENTRIES // n_genes)
     return [slice(start, min(start + step, n_cells)) for start in range(0, n_cells, step)]
-
-
-@contextmanager
-def new_file(out: Path, force: bool) -> Iterator[Path]:
-    """A name beside `out` to write under; it becomes `out` only if the block ends well."""
-    check_out(out, force)
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(out)
-    except OSError as error:
-        raise UserError(
-            f"{out}: cannot be written ({error.strerror or error}); free some room or choose another place"
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def check_out(out: Path, force: bool) -> None:
-    """Raise where `out` cannot or should not be written."""
-    if out.suffix != ".h5ad":
-        raise UserError(f"{out}: the name of the screen ends with .h5ad")
-    if out.is_dir():
-        raise UserError(f"{out}: a directory; give a file name that ends with .h5ad")
-    if not out.parent.is_dir():
-        raise UserError(f"{out}: no directory {out.parent}; make it first")
-    if out.exists() and not force:
-        raise UserError(f"{out}: exists; choose another name or write over it with --force")
 
 
 def write_screen(

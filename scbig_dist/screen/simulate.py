@@ -22,12 +22,11 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from scbig_dist.conditions import CONTROL
+from scbig_dist.new_file import check_out, new_file
 from scbig_dist.screen.cell_writer import (
     SimulationSummary,
     block_slices,
-    check_out,
     draw_counts,
-    new_file,
     write_screen,
 )
 from scbig_dist.screen.simulate_priors import check_folder, write_priors

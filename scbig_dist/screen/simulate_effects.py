@@ -27,12 +27,11 @@ from jaxtyping import Float, Int
 
 from scbig_dist.conditions import CONTROL, parse_perturbation
 from scbig_dist.errors import UserError
+from scbig_dist.new_file import check_out, new_file
 from scbig_dist.screen.cell_writer import (
     SimulationSummary,
     block_slices,
-    check_out,
     draw_counts,
-    new_file,
     write_screen,
 )
 from scbig_dist.screen.simulate import assign_cells, cell_table

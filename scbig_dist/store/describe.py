@@ -21,6 +21,16 @@ def build_lines(manifest: Manifest, path: Path) -> list[str]:
     ]
 
 
+def append_lines(manifest: Manifest, path: Path) -> list[str]:
+    """What the user reads after an append."""
+    n_shards = manifest.segments[-1].n_shards
+    n_cells = sum(n_own for _, n_own in manifest.segments[-1].runs)
+    return [
+        f"{path}: {n_cells:,} cells more in {n_shards} shard{'s' if n_shards > 1 else ''}",
+        *build_lines(manifest, path),
+    ]
+
+
 def dropped_lines(manifest: Manifest) -> list[str]:
     dropped, qc = manifest.dropped, manifest.qc
     lines = [
@@ -47,7 +57,12 @@ def note_lines(manifest: Manifest) -> list[str]:
         n_all = targets.n_found + len(targets.absent)
         hint = "" if targets.n_found else "; if these are genes, look at data.separator and data.gene_names"
         notes.append(
-            f"{len(targets.absent)} of {n_all} targets are no gene of the file (conditions): {_listed(targets.absent)}{hint}"
+            f"{len(targets.absent)} of {n_all} targets are no gene of the files (conditions): {_listed(targets.absent)}{hint}"
+        )
+    if targets.outside_panel:
+        notes.append(
+            f"{len(targets.outside_panel)} targets of appended cells are genes outside the panel (conditions):"
+            f" {_listed(targets.outside_panel)}; build a store anew to have them in it"
         )
     if targets.below_min_cells:
         kept = _listed(dict.fromkeys(targets.below_min_cells))
@@ -58,9 +73,11 @@ def note_lines(manifest: Manifest) -> list[str]:
 def facts(store: Store) -> dict[str, Any]:
     """What `store info --json` prints: the manifest without its long lists, and what follows from it."""
     manifest = store.manifest
-    tree = manifest.model_dump(mode="json", exclude={"genes", "hvg_ranks", "conditions", "shards", "perturbations"})
+    tree = manifest.model_dump(
+        mode="json", exclude={"genes", "other_genes", "hvg_ranks", "conditions", "segments", "shards", "perturbations"}
+    )
     return {
-        "path": str(store.path),
+        "path": store.name,
         "key": store.key,
         "n_genes": len(manifest.genes),
         "n_conditions": len(manifest.conditions),
@@ -77,7 +94,7 @@ def facts(store: Store) -> dict[str, Any]:
 def summary(store: Store) -> list[tuple[str, str]]:
     """Rows of `store info`."""
     manifest = store.manifest
-    source, targets = manifest.source, manifest.targets
+    targets = manifest.targets
     per_context = {
         context: sum(entry.n_cells for entry in manifest.conditions if entry.context == context)
         for context in manifest.contexts
@@ -91,6 +108,7 @@ def summary(store: Store) -> list[tuple[str, str]]:
         "total_counts": manifest.data.total_counts,
         "gene_names": manifest.data.gene_names,
     }
+    shown = manifest.sources[:N_LISTED]
     rows = [
         ("cells", f"{manifest.n_cells:,}"),
         ("genes", f"{len(manifest.genes):,} ({manifest.n_targets} perturbed, then by HVG rank)"),
@@ -103,9 +121,13 @@ def summary(store: Store) -> list[tuple[str, str]]:
         ("library size", f"median {manifest.median_total:,.0f}, normalised to {manifest.data.target_sum:,.0f}"),
         ("non-zero", f"{manifest.n_entries:,} counts, {_density(manifest):.1%} of the panel"),
         ("size", _size(manifest)),
-        ("source", f"{source.path} ({source.matrix}, {source.n_cells:,} × {source.n_genes:,})"),
+        *(("source", f"{s.path} ({s.matrix}, {s.n_cells:,} × {s.n_genes:,}), sha256 {s.sha256[:16]}…") for s in shown),
+        *(
+            [("", f"and {len(manifest.sources) - len(shown)} more sources")]
+            if len(shown) < len(manifest.sources)
+            else []
+        ),
         ("data", manifest.data_label or "real, or not said"),
-        ("source sha256", source.sha256),
         ("columns", ", ".join(f"{name}={value}" for name, value in columns.items() if value is not None)),
     ]
     rows += [("dropped", line) for line in dropped_lines(manifest)]

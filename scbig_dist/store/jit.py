@@ -9,8 +9,11 @@ import numba
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` compiled without the GIL; kept on disk where a cache directory is writable."""
+    """`function` compiled without the GIL; kept on disk where a cache directory is writable.
+
+    As in numpy, a division by zero gives inf or nan: a check per division would keep loops from vectorising.
+    """
     try:
-        return numba.njit(cache=True, nogil=True)(function)
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # "no locator available": installed read-only, without a home
-        return numba.njit(nogil=True)(function)
+        return numba.njit(nogil=True, error_model="numpy")(function)

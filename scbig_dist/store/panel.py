@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
-from scbig_dist.store.moments import Advance
+from scbig_dist.store.inputs import targets_of
+from scbig_dist.store.moments import Pass
 from scbig_dist.store.qc import CellSelection
 from scbig_dist.store.ranking import METHODS, rank_genes
 from scbig_dist.store.schema import MAX_GENES
-from scbig_dist.store.spool import Spool
 
 
 @dataclass(frozen=True)
 class Panel:
-    columns: np.ndarray  # columns of the file, store order
+    columns: np.ndarray  # places among the genes in use, store order
     n_targets: int
     ranks: list[int | None]  # HVG rank of each, store order
     n_ranked: int
@@ -31,26 +30,17 @@ class Panel:
 
 
 def choose_panel(
-    spool: Spool,
-    cells: CellSelection,
-    totals: np.ndarray,
-    genes: np.ndarray,
-    config: Config,
-    path: Path,
-    advance: Advance,
+    cells: CellSelection, spooled: Pass, totals: np.ndarray, genes: np.ndarray, config: Config, where: str
 ) -> Panel:
     """Rank the genes over the kept cells and lay out the store's columns.
 
-    `totals`: library size of every cell of the file. Reads the spool once, or twice for `seurat_v3`.
+    `totals`: library size of every cell of the files. Reads the spool once, or twice for `seurat_v3`.
     """
-    named: dict[str, int] = {}
-    for condition in cells.conditions:
-        for target in condition.targets:
-            named[target] = named.get(target, 0) + 1
+    named = targets_of(cells.conditions)
     place = {gene: column for column, gene in reversed(list(enumerate(genes.tolist())))}
     targets = sorted(target for target in named if target in place)
 
-    order, n_detected = rank_genes(spool, cells.kept, totals, len(genes), config, path, advance)
+    order, n_detected = rank_genes(spooled, totals, config, where)
     asked = config.panel.n_hvg
     n_hvg = len(order) if asked is None else min(asked, len(order))
     notes = []
@@ -63,7 +53,7 @@ def choose_panel(
     columns = np.concatenate([np.array(target_columns, dtype=np.int64), rest])
     if len(columns) > MAX_GENES:
         raise UserError(
-            f"{path}: a panel of {len(columns)} genes, at most {MAX_GENES} fit a store; set panel.n_hvg={MAX_GENES - len(targets)} or less"
+            f"{where}: a panel of {len(columns)} genes, at most {MAX_GENES} fit a store; set panel.n_hvg={MAX_GENES - len(targets)} or less"
         )
     rank_of = np.full(len(genes), -1, dtype=np.int64)
     rank_of[order] = np.arange(len(order))

@@ -28,7 +28,7 @@ class Progress:
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Advance]:
-        """A stage of `total` cells; the yielded function is told how many more are done."""
+        """A stage of `total` cells (or bytes, or files); the yielded function is told how many more are done."""
         task = self._bar.add_task(name, total=total)
         yield lambda n_done: self._bar.advance(task, n_done)
         self._bar.update(task, completed=total)

@@ -7,8 +7,10 @@
 Columns of a shard, one row per cell: `genes` (large_list<uint16>, store columns in rising
 order), `counts` (large_list<uint16 or uint32>), `condition`, `batch` (int32 codes into the
 manifest's vocabularies, -1 for none), `total` (float64, library size), `cell` (name).
-Cells are sorted by (context, perturbation, dose). Genes are ordered: perturbed genes by
-name, then the others by HVG rank, so that every smaller panel is a prefix.
+The shards of one build, or of one append, are a segment, its cells sorted by condition: by
+(context, perturbation, dose) in the first, and new conditions behind those that were there.
+A condition is a range of cells in each segment that has it. Genes are ordered: perturbed
+genes by name, then the others by HVG rank, so that every smaller panel is a prefix.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from scbig_dist.conditions import Condition
 from scbig_dist.config import PanelConfig, QCConfig, SourceConfig
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 CHECKSUM = "manifest.json.sha256"
 MAX_GENES = 2**16
@@ -42,6 +44,9 @@ class Source(Record):
     """Where the counts lay in the file: `X`, `layers/…`, `raw/X`."""
     n_cells: int
     n_genes: int
+    labels: str | None
+    """The table of cells beside the file, where they are not in it."""
+    labels_sha256: str | None
 
 
 class ConditionEntry(Record):
@@ -75,6 +80,16 @@ class Targets(Record):
     """Targets that are no gene of the file, and the conditions that name them."""
     below_min_cells: list[str]
     """Perturbed genes that stay in the panel although `qc.min_cells` would drop them."""
+    outside_panel: dict[str, int]
+    """Targets of appended cells that are genes, but none of the panel's, and the conditions that name them."""
+
+
+class Segment(Record):
+    """Cells that were written together, sorted by condition."""
+
+    n_shards: int
+    runs: list[tuple[int, int]]
+    """Condition (its place in `conditions`) and cells, in store order."""
 
 
 class Shard(Record):
@@ -88,9 +103,10 @@ class Shard(Record):
 class Manifest(Record):
     schema_version: int
     created_by: str
-    source: Source
+    sources: list[Source]
+    """In the order in which they were read; of an append behind those that were there."""
     data_label: Literal["semi-synthetic", "simulated"] | None
-    """What the source says of its cells; null: real, or it does not say."""
+    """What the sources say of their cells; null: real, or they do not say."""
     data: SourceConfig
     qc: QCConfig
     panel: PanelConfig
@@ -110,10 +126,13 @@ class Manifest(Record):
     n_ranked: int
     n_hvg: int
     """HVGs in the store: the first `n_hvg` of the ranking, perturbed or not."""
+    other_genes: list[str]
+    """Genes of the sources that are not in the panel; they count in library sizes and QC."""
     contexts: list[str]
     perturbations: list[str]
     batches: list[str]
     conditions: list[ConditionEntry]
+    segments: list[Segment]
     targets: Targets
     dropped: Dropped
     notes: list[str]

@@ -1,8 +1,7 @@
-"""Counts and annotations of an .h5ad file, read in blocks of cells."""
+"""An .h5ad file looked over: where its counts and annotations lie, without reading the counts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,86 +10,76 @@ import h5py
 import numpy as np
 import pandas as pd
 from anndata.io import read_elem
-from scipy import sparse
 
 from scbig_dist.errors import UserError, suggest
-from scbig_dist.store.csc import csc_blocks
+from scbig_dist.store.matrix import Matrix, unreadable
+from scbig_dist.store.table import FrameTable, H5Table, Table
 
-BLOCK_ENTRIES = 8_000_000  # values held at once: about 100 MB
-BLOCK_CELLS = 65_536
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """The counts in the file: where they lie and how they are laid out."""
-
-    path: Path
-    name: str  # X, layers/NAME or raw/X
-    layout: str  # csr, csc or dense
-    n_cells: int
-    n_genes: int
-    layers: tuple[str, ...]
-    log_flag: bool  # scanpy's log1p left its mark in `uns`
+DataLabel = Literal["semi-synthetic", "simulated"]
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """An .h5ad file that has been looked over; nothing but its annotations is in memory."""
+    """A file that has been looked over; of its cells nothing is in memory."""
 
     path: Path
-    obs: pd.DataFrame
-    var: pd.DataFrame
+    cells: Table
+    var: pd.DataFrame  # by gene
+    is_gene: np.ndarray  # bool per row of `var`: False for guides, antibodies and other features
     matrix: Matrix
-    data_label: Literal["semi-synthetic", "simulated"] | None
+    data_label: DataLabel | None
+    beside: Path | None = None  # the table of cells, where it is a file of its own
 
 
-def open_source(path: Path, counts_layer: str | None) -> SourceFile:
-    """Check the file and read its annotations; UserError where it is no readable .h5ad."""
-    if not path.exists():
-        raise UserError(f"{path}: no such file; give the path of an .h5ad file")
-    if path.is_dir():
-        raise UserError(f"{path}: a directory, not an .h5ad file; give the file inside it")
+def open_h5ad(path: Path, counts_layer: str | None) -> SourceFile:
+    """Check the file and find its parts; UserError where it is no readable .h5ad."""
     try:
         with h5py.File(path, "r") as file:
             matrix = _find_matrix(file, path, counts_layer)
             data_label = _data_label(file)
-            obs = _frame(file, "obs", path)
+            cells = _cells(file, path)
             var = _frame(file, "raw/var" if matrix.name == "raw/X" else "var", path)
     except PermissionError:
         raise UserError(f"{path}: permission denied; make the file readable") from None
     except (OSError, KeyError, RuntimeError) as error:
-        raise _unreadable(path, error) from None
-    if (len(obs), len(var)) != (matrix.n_cells, matrix.n_genes):
+        raise unreadable(path, error) from None
+    if (cells.n_cells, len(var)) != (matrix.n_cells, matrix.n_genes):
         raise UserError(
-            f"{path}: {matrix.name} is {matrix.n_cells} × {matrix.n_genes}, but obs has {len(obs)} rows"
+            f"{path}: {matrix.name} is {matrix.n_cells} × {matrix.n_genes}, but obs has {cells.n_cells} rows"
             f" and var {len(var)}; write the file again with anndata"
         )
     if not matrix.n_cells or not matrix.n_genes:
         raise UserError(f"{path}: {matrix.n_cells} cells × {matrix.n_genes} genes; nothing to build from")
-    return SourceFile(path, obs, var, matrix, data_label)
+    return SourceFile(path, cells, var, np.ones(len(var), dtype=bool), matrix, data_label)
 
 
-def _unreadable(path: Path, error: BaseException) -> UserError:
-    text = str(error)
-    if "truncated" in text:
-        return UserError(f"{path}: cut short (truncated HDF5 file); copy or download it again")
-    if "signature" in text or "unable to determine" in text:
-        return UserError(f"{path}: not an .h5ad file (no HDF5 signature); convert it with anndata's write_h5ad")
-    reason = " ".join(text.split())[:120]
-    return UserError(f"{path}: damaged or not an .h5ad file ({reason}); copy or download it again")
+def _cells(file: h5py.File, path: Path) -> Table:
+    """`obs`, its columns unread; as a whole where it was written by an old anndata."""
+    _require_group(file, "obs", path)
+    group = file["obs"]
+    index = group.attrs.get("_index")
+    if index is None or "column-order" not in group.attrs or index not in group:
+        return FrameTable(path, _frame(file, "obs", path))
+    element = group[index]
+    n_cells = element.shape[0] if isinstance(element, h5py.Dataset) else element["values"].shape[0]
+    return H5Table(path, int(n_cells), tuple(map(str, group.attrs["column-order"])), str(index))
 
 
-def _frame(file: h5py.File, name: str, path: Path) -> pd.DataFrame:
+def _require_group(file: h5py.File, name: str, path: Path) -> None:
     if name not in file:
         raise UserError(f"{path}: HDF5, but without '{name}': not an .h5ad file; write it with anndata's write_h5ad")
     if not isinstance(file[name], h5py.Group):
         raise UserError(f"{path}: '{name}' has the layout of anndata < 0.7; read and write the file once with anndata")
+
+
+def _frame(file: h5py.File, name: str, path: Path) -> pd.DataFrame:
+    _require_group(file, name, path)
     try:
         return read_elem(file[name])
     except UserError:
         raise
     except Exception as error:  # anndata raises many kinds, each naming the element
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
 def _find_matrix(file: h5py.File, path: Path, counts_layer: str | None) -> Matrix:
@@ -127,7 +116,7 @@ def _find_matrix(file: h5py.File, path: Path, counts_layer: str | None) -> Matri
     return Matrix(path, name, layout, int(shape[0]), int(shape[1]), layers, log_flag)
 
 
-def _data_label(file: h5py.File) -> Literal["semi-synthetic", "simulated"] | None:
+def _data_label(file: h5py.File) -> DataLabel | None:
     """What the file says about itself: `uns['data_label']`, else the word in `uns['source']`."""
     for name in ("uns/data_label", "uns/source"):
         element = file.get(name)
@@ -138,76 +127,3 @@ def _data_label(file: h5py.File) -> Literal["semi-synthetic", "simulated"] | Non
             if "simulated" in text:
                 return "simulated"
     return None
-
-
-def blocks(matrix: Matrix, scratch: Path) -> Iterator[tuple[int, sparse.csr_matrix]]:
-    """(first cell, CSR block in canonical form without stored zeros), in file order.
-
-    CSC matrices pass through bucket files under `scratch`. UserError where the file is damaged.
-    """
-    reader = {"csr": _csr_blocks, "csc": _csc_blocks, "dense": _dense_blocks}[matrix.layout]
-    with h5py.File(matrix.path, "r") as file:
-        for start, block in reader(file[matrix.name], matrix, scratch):
-            block.sum_duplicates()
-            block.eliminate_zeros()
-            yield start, block
-
-
-def read(dataset: h5py.Dataset, start: int, stop: int, path: Path) -> np.ndarray:
-    """A slice of a dataset; a damaged one is the user's file, not a full disk."""
-    try:
-        return dataset[start:stop]
-    except (OSError, RuntimeError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _pointer(group: h5py.Group, length: int, matrix: Matrix) -> np.ndarray:
-    pointer = read(group["indptr"], 0, length + 1, matrix.path).astype(np.int64)
-    n_entries = group["data"].shape[0]
-    sound = len(pointer) == length + 1 and pointer[0] == 0 and pointer[-1] == n_entries == group["indices"].shape[0]
-    if not sound or (np.diff(pointer) < 0).any():
-        raise UserError(
-            f"{matrix.path}: {matrix.name} is damaged (its row pointer does not fit its data); write it again"
-        )
-    return pointer
-
-
-def _check_indices(indices: np.ndarray, limit: int, matrix: Matrix) -> None:
-    if len(indices) and (indices.min() < 0 or indices.max() >= limit):
-        raise UserError(f"{matrix.path}: {matrix.name} is damaged (an index outside 0…{limit - 1}); write it again")
-
-
-def _csr_blocks(group: h5py.Group, matrix: Matrix, scratch: Path) -> Iterator[tuple[int, sparse.csr_matrix]]:
-    pointer = _pointer(group, matrix.n_cells, matrix)
-    start = 0
-    while start < matrix.n_cells:
-        stop = int(np.searchsorted(pointer, pointer[start] + BLOCK_ENTRIES, side="right")) - 1
-        stop = min(max(stop, start + 1), start + BLOCK_CELLS, matrix.n_cells)
-        low, high = int(pointer[start]), int(pointer[stop])
-        indices = read(group["indices"], low, high, matrix.path)
-        _check_indices(indices, matrix.n_genes, matrix)
-        values = read(group["data"], low, high, matrix.path)
-        shape = (stop - start, matrix.n_genes)
-        yield start, sparse.csr_matrix((values, indices, pointer[start : stop + 1] - low), shape=shape)
-        start = stop
-
-
-def _dense_blocks(dataset: h5py.Dataset, matrix: Matrix, scratch: Path) -> Iterator[tuple[int, sparse.csr_matrix]]:
-    n_rows = max(1, BLOCK_ENTRIES // matrix.n_genes)
-    for start in range(0, matrix.n_cells, n_rows):
-        stop = min(start + n_rows, matrix.n_cells)
-        yield start, sparse.csr_matrix(read(dataset, start, stop, matrix.path))
-
-
-def _csc_blocks(group: h5py.Group, matrix: Matrix, scratch: Path) -> Iterator[tuple[int, sparse.csr_matrix]]:
-    pointer = _pointer(group, matrix.n_genes, matrix)
-
-    def pieces() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        for low in range(0, int(pointer[-1]), BLOCK_ENTRIES):
-            high = min(low + BLOCK_ENTRIES, int(pointer[-1]))
-            rows = read(group["indices"], low, high, matrix.path)
-            _check_indices(rows, matrix.n_cells, matrix)
-            columns = np.searchsorted(pointer, np.arange(low, high), side="right") - 1
-            yield rows, columns.astype(np.int32), read(group["data"], low, high, matrix.path)
-
-    yield from csc_blocks(pieces(), (matrix.n_cells, matrix.n_genes), int(pointer[-1]), BLOCK_ENTRIES, scratch)

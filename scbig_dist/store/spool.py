@@ -1,87 +1,77 @@
-"""Checked counts of the source, kept on disk in file order while a store is built."""
+"""Checked counts and names of the cells that were read, one pair of files per part of the source."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
-
-CHUNK_ENTRIES = 8_000_000  # values held at once: about 64 MB
-CHUNK_CELLS = 65_536
+import pyarrow as pa
 
 
 class Rows(NamedTuple):
-    """Non-zero counts of some cells: row i is entries[pointer[i]:pointer[i + 1]]."""
+    """Non-zero counts of some cells: row i is entries[pointer[i]:pointer[i + 1]], no gene twice."""
 
     pointer: np.ndarray  # int64
-    genes: np.ndarray  # uint32, columns of the file, rising within a row
-    counts: np.ndarray  # uint32
+    genes: np.ndarray  # uint16 or uint32, columns of the genes in use
+    counts: np.ndarray  # uint16 or uint32
 
 
-class Spool:
-    """Rows appended once, then read in order or by cell; memory holds one int64 per cell."""
+@dataclass(frozen=True)
+class SpoolPart:
+    """Where the counts and names of some cells in a row lie on disk."""
 
-    def __init__(self, folder: Path) -> None:
-        self._paths = (folder / "spool-genes", folder / "spool-counts")
-        self._writers: list[BinaryIO] = [open(path, "wb") for path in self._paths]  # noqa: SIM115 - closed by close()
-        self._readers: list[int] = []
-        self._lengths = [np.zeros(1, dtype=np.int64)]
-        self.pointer = self._lengths[0]
+    folder: Path
+    number: int
+    first: int  # its first cell, among the cells of all files
+    n_cells: int
+    n_entries: int
+    gene_type: str
+    count_type: str
 
-    def append(self, block: sparse.csr_matrix) -> None:
-        self._lengths.append(np.diff(block.indptr).astype(np.int64))
-        for writer, values in zip(self._writers, (block.indices, block.data), strict=True):
-            writer.write(values.astype(np.uint32).data)
+    def rows(self) -> Rows:
+        """The counts, mapped: pages of the file, which are the kernel's to drop."""
+        path = _counts_path(self.folder, self.number)
+        if not self.n_entries:
+            empty = np.zeros(0, dtype=np.uint16)
+            return Rows(np.zeros(self.n_cells + 1, dtype=np.int64), empty, empty)
+        whole = np.memmap(path, dtype=np.uint8, mode="r")
+        genes_at = 8 * (self.n_cells + 1)
+        counts_at = genes_at + self.n_entries * np.dtype(self.gene_type).itemsize
+        return Rows(
+            np.asarray(whole[:genes_at]).view(np.int64),
+            _aligned(whole[genes_at:counts_at], self.gene_type),
+            _aligned(whole[counts_at:], self.count_type),
+        )
 
-    def seal(self) -> None:
-        """End writing, begin reading."""
-        for writer in self._writers:
-            writer.close()
-        self._readers = [os.open(path, os.O_RDONLY) for path in self._paths]
-        self.pointer = np.cumsum(np.concatenate(self._lengths))
-
-    def close(self) -> None:
-        for writer in self._writers:
-            writer.close()
-        while self._readers:
-            os.close(self._readers.pop())
-
-    def __len__(self) -> int:
-        return len(self.pointer) - 1
-
-    def chunks(self) -> Iterator[tuple[int, Rows]]:
-        """(first cell, rows), in file order."""
-        start = 0
-        while start < len(self):
-            limit = self.pointer[start] + CHUNK_ENTRIES
-            stop = int(np.searchsorted(self.pointer, limit, side="right")) - 1
-            stop = min(max(stop, start + 1), start + CHUNK_CELLS, len(self))
-            yield start, self.rows(np.arange(start, stop))
-            start = stop
-
-    def rows(self, cells: np.ndarray) -> Rows:
-        """The rows of any cells, in the order asked; runs of neighbours are read at once.
-
-        Plain reads, not a memory map: pages of a map count as this process's memory.
-        """
-        pointer = np.zeros(len(cells) + 1, dtype=np.int64)
-        np.cumsum(self.pointer[cells + 1] - self.pointer[cells], out=pointer[1:])
-        columns = [np.empty(pointer[-1], dtype=np.uint32) for _ in self._readers]
-        heads = np.flatnonzero(np.diff(cells, prepend=-2) != 1)
-        tails = np.append(heads[1:], len(cells))
-        for head, tail in zip(heads.tolist(), tails.tolist(), strict=True):
-            for reader, column in zip(self._readers, columns, strict=True):
-                part = column[pointer[head] : pointer[tail]].data.cast("B")
-                _read_fully(reader, part, int(self.pointer[cells[head]]) * column.itemsize)
-        return Rows(pointer, columns[0], columns[1])
+    def names(self) -> pa.LargeStringArray:
+        """Names of the cells as their file spells them, mapped."""
+        return pa.ipc.open_file(pa.memory_map(str(_names_path(self.folder, self.number)))).get_batch(0).column(0)
 
 
-def _read_fully(reader: int, part: memoryview, offset: int) -> None:
-    while len(part):
-        n_read = os.preadv(reader, [part], offset)
-        assert n_read, "the spool ends early"
-        part, offset = part[n_read:], offset + n_read
+def write_part(folder: Path, number: int, first: int, rows: Rows, names: pa.LargeStringArray) -> SpoolPart:
+    """Write one part; the spool is scratch and is not flushed to disk."""
+    with open(_counts_path(folder, number), "wb") as file:
+        for column in (rows.pointer, rows.genes, rows.counts):
+            file.write(np.ascontiguousarray(column).data)
+    batch = pa.record_batch({"cell": names})
+    with pa.ipc.new_file(str(_names_path(folder, number)), batch.schema) as writer:
+        writer.write_batch(batch)
+    return SpoolPart(folder, number, first, len(names), len(rows.genes), rows.genes.dtype.name, rows.counts.dtype.name)
+
+
+def _aligned(piece: np.ndarray, kind: str) -> np.ndarray:
+    """Bytes as numbers; a copy where four-byte counts follow an odd number of two-byte genes."""
+    piece = np.asarray(piece)
+    if piece.ctypes.data % np.dtype(kind).itemsize:
+        piece = piece.copy()
+    return piece.view(kind)
+
+
+def _counts_path(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:06d}.counts"
+
+
+def _names_path(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:06d}.names"

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scbig_dist.errors import UserError
+from scbig_dist.store.disk import sync_directory
 from scbig_dist.store.schema import CHECKSUM, MANIFEST
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -39,17 +40,60 @@ def workspace(out: Path, force: bool) -> Iterator[Path]:
     made = [parent for parent in out.parents if not parent.exists()]
     done = False
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(out):
-            for leftover in [*out.parent.glob(f".{out.name}.tmp-*"), *_replaced(out)]:
-                shutil.rmtree(leftover)
-            require_free(out, force)
-            folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.tmp-", dir=out.parent))
-            try:
-                yield folder
-                done = True
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+        with _faults_of_the_disk(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with _lock(out):
+                for leftover in [*out.parent.glob(f".{out.name}.tmp-*"), *_replaced(out)]:
+                    shutil.rmtree(leftover)
+                require_free(out, force)
+                folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.tmp-", dir=out.parent))
+                try:
+                    yield folder
+                    done = True
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if not done:
+            for parent in made:
+                if parent.is_dir() and not any(parent.iterdir()):
+                    parent.rmdir()
+
+
+@contextmanager
+def annexe(store: Path) -> Iterator[Path]:
+    """A fresh folder inside a store for what is appended to it, under the store's lock.
+
+    Leftovers of a killed append go first. Whatever ends the block, the folder goes.
+    """
+    with _faults_of_the_disk(store), _lock(store):
+        for leftover in store.glob(".append-*"):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        folder = Path(tempfile.mkdtemp(prefix=".append-", dir=store))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """The old text or the new for whoever reads, and the new on disk when this returns."""
+    beside = path.with_name(f".append-{path.name}")
+    try:
+        with open(beside, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+@contextmanager
+def _faults_of_the_disk(out: Path) -> Iterator[None]:
+    """A full disk, or a place that cannot be written, as a UserError."""
+    try:
+        yield
     except OSError as error:
         if error.errno in FULL:
             raise UserError(
@@ -62,17 +106,12 @@ def workspace(out: Path, force: bool) -> Iterator[Path]:
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
             raise UserError(f"{out}: no folder can be made there ({error.strerror}); name another STORE") from None
         raise
-    finally:
-        if not done:
-            for parent in made:
-                if parent.is_dir() and not any(parent.iterdir()):
-                    parent.rmdir()
 
 
 def publish(folder: Path, out: Path) -> None:
     """Give the finished folder its name, after everything in it is on disk. An old store goes last."""
     folder.chmod(0o777 & ~_umask())  # mkdtemp makes it private
-    _sync(folder)
+    sync_directory(folder)
     old = out.parent / f".{out.name}.old-{folder.name.rsplit('-', 1)[-1]}"
     if out.exists():
         os.rename(out, old)
@@ -82,7 +121,7 @@ def publish(folder: Path, out: Path) -> None:
         if old.exists():
             os.rename(old, out)
         raise
-    _sync(out.parent)
+    sync_directory(out.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -104,7 +143,7 @@ def _lock(out: Path) -> Iterator[None]:
         except BlockingIOError:
             os.close(handle)
             raise UserError(
-                f"{out}: another build of this store is running; wait for it or name another STORE"
+                f"{out}: another build of this store is running, or an append to it; wait for it or name another STORE"
             ) from None
         if path.exists() and os.stat(path).st_ino == os.fstat(handle).st_ino:
             break
@@ -120,11 +159,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
+from scbig_dist.config import Config
 from scbig_dist.models.protocol import CellBatch
 from scbig_dist.models.scbig import ScBIG
 from scbig_dist.train.context import WorkerContext
 from scbig_dist.train.experiment import Experiment
+from scbig_dist.train.order import epoch_order
 from scbig_dist.train.random import generator
+from scbig_dist.train.residence import cell_source, memory_note
 
 HELD_OUT_CELLS = 4096  # cells of validation conditions that stage 1 is checked on
 METACELLS = 4096  # means of cells kept in memory
+PART_TOKENS = 4096  # module tokens of a part on a CPU: their activations stay in its caches
+
+
+def n_parts(config: Config, world_size: int, device: torch.device) -> int:
+    """Parts of a rank's share of an update (`autoencoder.accumulate`)."""
+    if config.autoencoder.accumulate is not None:
+        return config.autoencoder.accumulate
+    if device.type != "cpu" or config.gcae.encoder == "pca":
+        return 1
+    n_cells = -(-config.autoencoder.batch // world_size)
+    return min(-(-n_cells * config.grc.n_modules // PART_TOKENS), n_cells)
 
 
 class AutoencoderStage:
     """Every training cell once per epoch over all ranks, in an order from (seed, epoch)."""
 
     name = "autoencoder"
-    micro_per_step = 1
     clip: float | None = None
     check_names: tuple[str, ...] = ("val_loss", "score")
 
@@ -27,6 +42,8 @@ class AutoencoderStage:
         config = experiment.config
         self._experiment, self._context = experiment, context
         self._config, self._seed = config.autoencoder, config.train.seed
+        self._n_parts = n_parts(config, context.world_size, context.device)
+        self.micro_per_step = self._n_parts * context.world_size
         self._cells = experiment.train_cells()
         self._n_meta = round(self._config.metacells * self._config.batch)
         self._size = self._config.batch - self._n_meta
@@ -37,30 +54,43 @@ class AutoencoderStage:
         held_out = experiment.cells_of(experiment.split.val)
         rng = generator(self._seed, "held out")
         self._held_out = np.sort(rng.permutation(held_out)[:HELD_OUT_CELLS])
-        self._order: tuple[int, np.ndarray] | None = None
-
-    def _epoch_order(self, epoch: int) -> np.ndarray:
-        if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, generator(self._seed, "epoch", epoch).permutation(self._cells))
-        return self._order[1]
+        experiment.store.expect_random(config.data.shuffle == "pools")
+        self._order = epoch_order(self._cells, self._seed, config.data)
+        self._source, note = cell_source(experiment.store, self._cells, experiment.n_genes, context.device)
+        self.notes = [each for each in (note, memory_note(experiment.store, config.data)) if each]
+        """What the one who watches should know."""
 
     def rows(self, step: int) -> np.ndarray:
-        """Positions of this rank's cells in update `step`: a strided share of the whole batch."""
+        """Positions of this rank's cells in update `step`: its share of the whole batch, in the store's order.
+
+        A rank has the same part of the store's order in every batch, as nearly as the draw lets it: the nodes of a
+        cluster hold different pages, not each all of them.
+        """
+        epoch, start = self._place(step)
+        batch = np.sort(self._order.cells(epoch, start, start + self._size))
+        return np.array_split(batch, self._context.world_size)[self._context.rank]
+
+    def _place(self, step: int) -> tuple[int, int]:
+        """Epoch of an update, and its first cell there."""
         epoch, index = divmod(step, self._per_epoch)
-        batch = self._epoch_order(epoch)[index * self._size : (index + 1) * self._size]
-        return batch[self._context.rank :: self._context.world_size]
+        return epoch, index * self._size
 
     def n_cells(self, step: int) -> int:
         epoch_rest = len(self._cells) - step % self._per_epoch * self._size
         return min(self._size, epoch_rest) + self._n_meta
 
-    def micro_batches(self, step: int) -> list[CellBatch]:
-        x = self._experiment.store.dense(self.rows(step), self._experiment.n_genes)
+    def micro_batches(self, step: int) -> Iterator[CellBatch]:
+        epoch, start = self._place(step)
+        rank, world_size = self._context.rank, self._context.world_size
+        self._order.read_ahead(self._experiment.store, epoch, start, start + self._size, rank, world_size)
+        n_mean = self.n_cells(step) / (world_size * self._n_parts)
+        meta = None
         if self._meta is not None:
             drawn = generator(self._seed, "metacells of a step", step).integers(len(self._meta), size=self._n_meta)
-            x = np.concatenate([x, self._meta[drawn[self._context.rank :: self._context.world_size]]])
-        batch = torch.from_numpy(x).to(self._context.device)
-        return [CellBatch(batch, self.n_cells(step) / self._context.world_size)]
+            meta = self._meta[drawn[rank::world_size]]
+        for index, cells in enumerate(np.array_split(self.rows(step), self._n_parts)):
+            more = None if meta is None else np.array_split(meta, self._n_parts)[index]
+            yield CellBatch(self._source(cells, more), n_mean)
 
     def is_check(self, step: int) -> bool:
         every = self._config.check_every * self._per_epoch

@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from scbig_dist.artifacts import save_tensors, sync_directory, sync_tree
+from scbig_dist.artifacts import save_tensors, sync_tree
+from scbig_dist.store.disk import sync_directory
 
 KEEP = 2  # the newest, and one more should it turn out damaged
 

@@ -14,6 +14,7 @@ from scbig_dist.models.scbig import ScBIG
 from scbig_dist.train.context import WorkerContext
 from scbig_dist.train.experiment import BLOCK, Experiment
 from scbig_dist.train.random import generator
+from scbig_dist.train.residence import CellSource, cell_source, passing_source
 from scbig_dist.train.validation import Validation
 
 TARGET_CELLS = 512  # true cells behind a condition's module correlations
@@ -35,28 +36,38 @@ class FlowStage:
         self.clip: float | None = self._config.clip
         self.conditions = list(experiment.split.train)
         self._input = experiment.condition_input(self.conditions).to(context.device)
-        # Latents of a frozen encoder never change: computed once, they stay on the device.
-        self._latents = None if self._config.train_autoencoder else self._encode(experiment.train_cells())
+        cells = experiment.train_cells()
+        experiment.store.expect_random(False)  # latents are computed in the store's order
+        self._source: CellSource | None = None
+        self._latents: Tensor | None = None
+        self.notes: list[str] = []
+        """What the one who watches should know."""
+        if self._config.train_autoencoder:
+            self._source, note = cell_source(experiment.store, cells, experiment.n_genes, context.device)
+            self.notes = [note] if note else []
+        else:  # latents of a frozen encoder never change: computed once, they stay on the device
+            self._latents = self._encode(cells)
         self._targets: dict[int, tuple[Tensor | None, Tensor | None]] = {}
         self._validation = Validation(experiment, context) if experiment.split.val else None
 
     def _encode(self, cells: np.ndarray) -> Tensor:
         """Latents by position in the store; rows of other cells are left at zero."""
         store, device = self._experiment.store, self._context.device
+        source = passing_source(store, self._experiment.n_genes, device)
         latents = torch.zeros(store.n_cells, self._experiment.config.gcae.latent_dim, device=device)
         self._model.eval()
         with torch.no_grad():
             for start in range(0, len(cells), BLOCK):
                 rows = cells[start : start + BLOCK]
-                x = torch.from_numpy(store.dense(rows, self._experiment.n_genes)).to(device)
-                latents[torch.from_numpy(rows).to(device)] = self._model.encode(x)
+                latents[torch.from_numpy(rows).to(device)] = self._model.encode(source(rows))
         return latents
 
     def _features(self, cells: np.ndarray) -> Tensor:
         """What the model is given for these cells: latents, or expression where the encoder learns."""
         if self._latents is not None:
             return self._latents[torch.from_numpy(cells).to(self._latents.device)]
-        return torch.from_numpy(self._experiment.store.dense(cells, self._experiment.n_genes)).to(self._context.device)
+        assert self._source is not None
+        return self._source(cells)
 
     def micro_batches(self, step: int) -> Iterator[FlowBatch]:
         first = step * self.micro_per_step
@@ -98,15 +109,15 @@ class FlowStage:
         if row not in self._targets:
             model, store = self._model, self._experiment.store
             with_corr = self._align.lambda_corr > 0
-            with_path = self._align.lambda_path > 0 and model.pathways is not None
+            with_path = self._align.lambda_path > 0 and model.pathways_mean is not None
             if not (with_corr or with_path):
                 return None, None
             rng = generator(self._seed, "alignment", row)
             cells = rng.permutation(store.cells(self.conditions[row]))[:TARGET_CELLS]
             x = self._tensor(store.dense(cells, self._experiment.n_genes))
-            corr = losses.module_correlation(x, model.membership) if with_corr else None
+            corr = losses.module_correlation(x, model.modules_mean) if with_corr else None
             few = x[: self._align.n_cells]
-            path = losses.pathway_activation(few, model.pathways) if with_path and model.pathways is not None else None
+            path = losses.set_means(few, model.pathways_mean) if with_path and model.pathways_mean is not None else None
             self._targets[row] = (corr, path)
         return self._targets[row]
 

@@ -14,13 +14,13 @@ from safetensors.numpy import load_file
 from scbig_dist import artifacts
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
-from scbig_dist.grc import cluster_genes
 from scbig_dist.models.means import control_profiles
 from scbig_dist.models.scbig import ModelInputs
 from scbig_dist.nn.pca import fit_pca
 from scbig_dist.screen.embeddings import Embedding, read_embedding
 from scbig_dist.screen.pathways import PathwayMatrix, pathway_matrix, read_pathways
 from scbig_dist.screen.ppi import PPI
+from scbig_dist.store.disk import file_sha256
 from scbig_dist.train.experiment import Experiment
 from scbig_dist.train.predictor import load_predictor
 from scbig_dist.train.random import generator
@@ -44,14 +44,19 @@ def prepare(experiment: Experiment, root: Path) -> Prepared:
     """Read the priors, fit the components, cluster the genes; reuse what `root` already holds."""
     config, notes = experiment.config, list[str]()
     _check_sizes(experiment)
+    manifest = experiment.store.manifest
+    if (config.panel.n_hvg or 0) > manifest.n_hvg:
+        notes.append(
+            f"panel.n_hvg={config.panel.n_hvg} is above the {manifest.n_hvg} genes of the source: all are taken"
+        )
     ppi = read_network(experiment, notes)
     components = _components(experiment, root)
-    embedding, found, embedding_key = _gene_embedding(experiment, ppi, components, notes)
+    embedding, found, embedding_key = _gene_embedding(experiment, components, notes)
     by = (embedding, found, embedding_key)
     if config.grc.feedback is not None:
         by = _feedback(experiment, Path(config.grc.feedback), notes)
     modules, key = _modules(experiment, root, ppi, *by)
-    vectors, known = target_vectors(experiment, ppi, notes)
+    vectors, known = target_vectors(experiment, notes)
     pathways = _pathways(experiment, notes)
     leading = components["components"][: config.gcae.latent_dim]
     inputs = ModelInputs(
@@ -118,7 +123,7 @@ def _components(experiment: Experiment, root: Path) -> dict[str, np.ndarray]:
 
 
 def _gene_embedding(
-    experiment: Experiment, ppi: PPI | None, components: dict[str, np.ndarray], notes: list[str]
+    experiment: Experiment, components: dict[str, np.ndarray], notes: list[str]
 ) -> tuple[np.ndarray | None, np.ndarray | None, str]:
     """(gene, e) vectors with zeros where missing, which genes have one, and a key of the source."""
     config = experiment.config
@@ -132,7 +137,7 @@ def _gene_embedding(
         notes.append("gene embedding: PCA loadings of the training cells (stand-in)")
         return np.ascontiguousarray(vectors), np.ones(experiment.n_genes, dtype=bool), f"pca:{n}"
     if name in ("spectral", "random"):
-        embedding = stand_in(name, experiment, ppi, "priors.gene_embedding")
+        embedding = stand_in(name, experiment, "priors.gene_embedding")
         key = f"{name}:{config.priors.embedding_dim}"
     else:
         embedding = read_embedding(name)
@@ -184,13 +189,15 @@ def _modules(
         **data_key(experiment),
         "grc": config.grc.model_dump(exclude={"feedback"}),
         "embedding": embedding_key,
-        "ppi": None if config.priors.ppi is None else artifacts.file_key(config.priors.ppi),
+        "ppi": None if config.priors.ppi is None else file_sha256(config.priors.ppi),
         "ppi_threshold": config.priors.ppi_threshold,
         "seed": config.train.seed,
     }
     key = artifacts.content_key("modules", inputs)
     path = artifacts.find(root, "modules", key)
     if path is None:
+        from scbig_dist.grc import cluster_genes  # POT and scikit-learn: a second that a reused artefact spares
+
         adjacency = None if ppi is None else ppi.adjacency(experiment.genes)
         rng = generator(config.train.seed, "modules")
         modules = cluster_genes(experiment.n_genes, embedding, found, adjacency, config.grc, rng)

@@ -21,6 +21,7 @@ class RunLog:
 
     def __init__(self, run: Path | None, progress: bool) -> None:
         self._path = None if run is None else run / "metrics.jsonl"
+        self.first: float | None = None  # when this process ended its first update, in seconds since the epoch
         self._board = None if run is None else SummaryWriter(str(run / "tensorboard"))
         self._bar = Progress(
             TextColumn("{task.description:<12}"),
@@ -58,8 +59,10 @@ class RunLog:
         """One line of metrics; every number also goes to TensorBoard under `stage/name`."""
         if self._path is None or self._board is None:
             return
+        now = time.time()
+        self.first = now if self.first is None else self.first
         with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({**record, "time": round(time.time(), 3)}) + "\n")
+            file.write(json.dumps({**record, "time": round(now, 3)}) + "\n")
         for name, value in record.items():
             if name not in ("stage", "step") and isinstance(value, int | float):
                 self._board.add_scalar(f"{record['stage']}/{name}", value, record["step"])

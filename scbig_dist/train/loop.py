@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from statistics import median
 from typing import Any, Protocol
 
 import torch
@@ -18,14 +17,16 @@ from scbig_dist.errors import UserError
 from scbig_dist.models.protocol import CellBatch, FlowBatch, PerturbationModel, StageLoss
 from scbig_dist.train.checkpoint import load_optimizer, newest_checkpoint, save_checkpoint, tensors_of
 from scbig_dist.train.context import WorkerContext
+from scbig_dist.train.feed import Feeder
 from scbig_dist.train.log import RunLog, peak_memory_gb
+from scbig_dist.train.pace import Pace
 from scbig_dist.train.random import torch_seeded
 
 LOG_SECONDS = 1.0  # the least time between two records, checks aside
 
 
 class StageData(Protocol):
-    """What a stage feeds the loop. Everything depends on (seed, step, rank) alone."""
+    """What a stage feeds the loop. Everything depends on (seed, step, rank) alone: batches are made ahead, in a thread."""
 
     name: str
     n_steps: int
@@ -97,71 +98,87 @@ def run_stage(
     if config.train.compile:
         wrapped = torch.compile(wrapped)
     log.stage(data.name, data.n_steps, start)
-    began, logged, durations = time.perf_counter() - state["seconds"], 0.0, list[float]()
-    for step in range(start, data.n_steps):
-        if state["stopped"]:
-            break
-        model.train()
-        tick = time.perf_counter()
-        total, parts = _update(wrapped, data, config, context, step)
-        if data.clip is not None:
-            nn.utils.clip_grad_norm_(learning, data.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        now = time.perf_counter()
-        durations = [*durations[-99:], now - tick]
-        done = step + 1
-        last, checked = done == data.n_steps, data.is_check(done)
-        record: dict[str, Any] = {}
-        if checked:
-            model.eval()
-            figures = _from_rank_zero(data, model, context)
-            record = {name: value for name, value in figures.items() if name != "score"}
-            if state["best"] is None or figures["score"] < state["best"]:
-                state |= {"best": figures["score"], "bad": 0}
-                best = tensors_of(model) if data.patience() is not None else None
-            else:
-                state["bad"] += 1
-            state["stopped"] = (limit := data.patience()) is not None and state["bad"] >= limit
-        if checked or last or now - logged > LOG_SECONDS:
-            logged = now
-            cells_per_s = data.n_cells(step) / median(durations)
-            record |= {"loss": float(total), **{name: float(value) for name, value in parts.items()}}
-            record |= {"step_ms": 1e3 * median(durations), "cells_per_s": cells_per_s, "peak_mem_gb": peak_memory_gb()}
-            record |= {"micro_step": done * data.micro_per_step, "seconds": now - began}
-            if not math.isfinite(record["loss"]):
-                raise UserError(
-                    f"{data.name} update {done}: the loss is {record['loss']}; lower {data.name}.lr={data.lr:g} and start anew"
+    began, logged, pace = time.perf_counter() - state["seconds"], 0.0, Pace()
+    steps = range(start, start if state["stopped"] else data.n_steps)
+    with Feeder(data.micro_batches, steps) as feed:
+        for step in steps:
+            model.eval()  # what is frozen has no dropout
+            for module in modules:
+                module.train()
+            tick = time.perf_counter()
+            before = feed.waited
+            total, parts = _update(wrapped, feed.step(), data, config, context, step)
+            if data.clip is not None:
+                nn.utils.clip_grad_norm_(learning, data.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            now = time.perf_counter()
+            pace.add(now - tick, feed.waited - before)
+            done = step + 1
+            last, checked = done == data.n_steps, data.is_check(done)
+            record: dict[str, Any] = {}
+            if checked:
+                model.eval()
+                figures = _from_rank_zero(data, model, context)
+                record = {name: value for name, value in figures.items() if name != "score"}
+                if state["best"] is None or figures["score"] < state["best"]:
+                    state |= {"best": figures["score"], "bad": 0}
+                    best = tensors_of(model) if data.patience() is not None else None
+                else:
+                    state["bad"] += 1
+                state["stopped"] = (limit := data.patience()) is not None and state["bad"] >= limit
+            if checked or last or now - logged > LOG_SECONDS:
+                logged = now
+                assert pace.step_s is not None and pace.data_wait is not None
+                cells_per_s = data.n_cells(step) / pace.step_s
+                record |= {"loss": float(total), **{name: float(value) for name, value in parts.items()}}
+                record |= {"step_ms": 1e3 * pace.step_s, "cells_per_s": cells_per_s, "data_wait": pace.data_wait}
+                record |= {"peak_mem_gb": peak_memory_gb()}
+                record |= {"micro_step": done * data.micro_per_step, "seconds": now - began}
+                if not math.isfinite(record["loss"]):
+                    raise UserError(
+                        f"{data.name} update {done}: the loss is {record['loss']}; lower {data.name}.lr={data.lr:g} and start anew"
+                    )
+                log.write({"stage": data.name, "step": done, **record})
+                log.step(
+                    done,
+                    f"loss {record['loss']:.4f} · {cells_per_s:,.0f} cells/s · {record['peak_mem_gb']:.1f} GB"
+                    f" · data wait {pace.data_wait:.1%}",
                 )
-            log.write({"stage": data.name, "step": done, **record})
-            log.step(done, f"loss {record['loss']:.4f} · {cells_per_s:,.0f} cells/s · {record['peak_mem_gb']:.1f} GB")
-        if done % config.train.checkpoint_every == 0 or last or state["stopped"]:
-            state["seconds"] = time.perf_counter() - began
-            if context.rank == 0:
-                save_checkpoint(checkpoints, done, model, optimizer, state, best)
-            context.barrier()
-        if checked:
-            context.report({"step": done, **record}, None)
+            if done % config.train.checkpoint_every == 0 or last or state["stopped"]:
+                state["seconds"] = time.perf_counter() - began
+                if context.rank == 0:
+                    save_checkpoint(checkpoints, done, model, optimizer, state, best)
+                context.barrier()
+            if checked:
+                context.report({"step": done, **record}, None)
+            if state["stopped"]:
+                break
     if best is not None:
         model.load_state_dict(best)
     model.eval()
-    # A run resumed behind its last step has measured none.
-    step_s = median(durations) if durations else None
+    step_s = pace.step_s  # None where a run is resumed behind its last step: it has measured nothing
     return {
         "seconds": time.perf_counter() - began,
         "step_ms": None if step_s is None else 1e3 * step_s,
         "cells_per_s": None if step_s is None else data.n_cells(0) / step_s,
+        "data_wait": pace.data_wait_overall,
     }
 
 
 def _update(
-    wrapped: Any, data: StageData, config: Config, context: WorkerContext, step: int
+    wrapped: Any,
+    batches: Iterable[CellBatch | FlowBatch],
+    data: StageData,
+    config: Config,
+    context: WorkerContext,
+    step: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Gradients of one update, summed over this rank's micro-batches; the loss over all ranks."""
     n_micro = max(data.micro_per_step // context.world_size, 1)
     total: Tensor | None = None
     parts: dict[str, list[Tensor]] = {}
-    for index, batch in enumerate(data.micro_batches(step)):
+    for index, batch in enumerate(batches):
         micro_step = (step * n_micro + index) * context.world_size + context.rank
         with ExitStack() as stack:
             stack.enter_context(torch_seeded(config.train.seed, data.name, micro_step, context.device))

@@ -21,7 +21,7 @@ from scbig_dist.store.reader import Store
 from scbig_dist.train.context import pick_device
 from scbig_dist.train.experiment import Experiment, open_experiment
 from scbig_dist.train.random import generator
-from scbig_dist.train.target_vectors import read_network, target_source
+from scbig_dist.train.target_vectors import target_source
 
 
 class Predictor:
@@ -80,7 +80,7 @@ class Predictor:
     def _meet(self, targets: list[str]) -> None:
         """Take up targets that no cell of the screen was hit at, from the prior that the run was trained with."""
         experiment = self._experiment
-        source = target_source(experiment, read_network(experiment, []))
+        source = target_source(experiment)
         if source is None:
             near = suggest(targets[0], experiment.targets)
             raise UserError(

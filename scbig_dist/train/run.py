@@ -47,12 +47,12 @@ def train_run(
     default); runs that share it share their common beginnings. A run that is resumed ends
     with the same bits as one that was never stopped (CPU, same number of threads).
     """
+    began = time.time()
     torch.set_num_threads(config.train.threads)
     experiment = open_experiment(config)
     config = experiment.config
     root = artifact_root or run / "artifacts"
     reset_peak_memory()
-    began = time.time()
     stood, is_new = run.exists(), not (run / "config.yaml").exists()
     try:
         if context.rank == 0:
@@ -80,6 +80,8 @@ def train_run(
     try:
         first = _train_autoencoder(model, experiment, prepared, root, run, context, log)
         flow = FlowStage(experiment, model, context)
+        for note in flow.notes:
+            log.say(f"note: {note}")
         second = run_stage(model, flow, config, context, run / "checkpoints" / "flow", log)
     finally:
         log.close()
@@ -88,11 +90,14 @@ def train_run(
         summary: dict[str, Any] = facts | {
             "seconds_autoencoder": first["seconds"],
             "seconds_flow": second["seconds"],
+            "seconds_to_first_step": None if log.first is None else log.first - began,
             "seconds_total": max(time.time() - began, second["seconds"] + first["seconds"] * (not first["reused"])),
             "step_ms": second["step_ms"],
             "cells_per_s": second["cells_per_s"],
+            "data_wait": second["data_wait"],
             "autoencoder_step_ms": first["step_ms"],
             "autoencoder_cells_per_s": first["cells_per_s"],
+            "autoencoder_data_wait": first["data_wait"],
             "autoencoder_reused": first["reused"],
             "peak_mem_gb": peak_memory_gb(),
         }
@@ -179,6 +184,7 @@ def _train_autoencoder(
         "gene_embedding": prepared.embedding_key,
         "gcae": config.gcae.model_dump(),
         "autoencoder": config.autoencoder.model_dump(),
+        "shuffle": _shuffle(config),
         "latent_scale": config.flow.latent_scale,
         "train": {"seed": config.train.seed, "precision": config.train.precision},
     }
@@ -189,8 +195,10 @@ def _train_autoencoder(
         reused = path is not None
         context.barrier()  # every rank has looked before one of them writes
         if path is None:
-            cost: dict[str, float | None] = {"seconds": 0.0, "step_ms": 0.0, "cells_per_s": 0.0}
+            cost: dict[str, float | None] = {"seconds": 0.0, "step_ms": 0.0, "cells_per_s": 0.0, "data_wait": 0.0}
             stage = AutoencoderStage(experiment, context)
+            for note in stage.notes:
+                log.say(f"note: {note}")
             if list(model.autoencoder.parameters()):
                 cost = run_stage(model, stage, config, context, run / "checkpoints" / "autoencoder", log)
             if context.rank == 0:
@@ -210,6 +218,13 @@ def _train_autoencoder(
     model.latent_scale.copy_(tensors.pop("latent_scale"))
     model.autoencoder.load_state_dict(tensors)
     return {**json.loads((path / "cost.json").read_text()), "reused": reused}
+
+
+def _shuffle(config: Config) -> dict[str, Any]:
+    """What of `data.*` changes the order of cells."""
+    data = config.data
+    pools = {"block_cells": data.block_cells, "pool_cells": data.pool_cells}
+    return {"shuffle": data.shuffle} | (pools if data.shuffle == "pools" else {})
 
 
 @torch.no_grad()

@@ -1,14 +1,47 @@
-"""A file that HDF5 can always close, even on a full disk."""
+"""An .h5ad file that appears whole or not at all, and that HDF5 can always close, even on a full disk."""
 
 from __future__ import annotations
 
 import io
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from scbig_dist.errors import UserError
+
 PAGE = 1 << 16
+
+
+@contextmanager
+def new_file(out: Path, force: bool) -> Iterator[Path]:
+    """A name beside `out` to write under; it becomes `out` only if the block ends well."""
+    check_out(out, force)
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(out)
+    except OSError as error:
+        raise UserError(
+            f"{out}: cannot be written ({error.strerror or error}); free some room or choose another place"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_out(out: Path, force: bool) -> None:
+    """Raise where `out` cannot or should not be written."""
+    if out.suffix != ".h5ad":
+        raise UserError(f"{out}: the name of the file ends with .h5ad")
+    if out.is_dir():
+        raise UserError(f"{out}: a directory; give a file name that ends with .h5ad")
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: no directory {out.parent}; make it first")
+    if out.exists() and not force:
+        raise UserError(f"{out}: exists; choose another name or write over it with --force")
 
 
 class PatientFile(io.FileIO):

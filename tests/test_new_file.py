@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scbig_dist.screen import patient_file
-from scbig_dist.screen.patient_file import PatientFile
+from scbig_dist import new_file
+from scbig_dist.new_file import PatientFile
 
 steps = st.tuples(st.sampled_from(["write", "read", "end", "truncate"]), st.integers(0, 300), st.integers(0, 90))
 
@@ -34,7 +34,7 @@ def test_it_behaves_like_memory_whatever_the_room(tmp_path_factory, script, room
         # `super().write` of PatientFile is looked up on a class between it and FileIO.
         disk = type("Disk", (io.FileIO,), {"write": write})
         limited = type("Limited", (PatientFile, disk), {})
-        patch.setattr(patient_file, "PAGE", 16)
+        patch.setattr(new_file, "PAGE", 16)
         with limited(path) as file:
             for what, place, size in script:
                 if what == "write":
