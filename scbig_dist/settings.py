@@ -143,6 +143,11 @@ def _check_together(config: Config, where: str) -> None:
             gcae.block == "full" or gcae.encoder != "plain",
             "gcae.block=lean: plain attention has no inducing points to process; set gcae.encoder=gcae or gcae.block=full",
         ),
+        (
+            (config.autoencoder.accumulate or 1) <= config.autoencoder.batch,
+            f"autoencoder.accumulate={config.autoencoder.accumulate} parts of autoencoder.batch={config.autoencoder.batch}"
+            " cells: lower it to the batch or below, or set null",
+        ),
         (gcae.width % gcae.n_heads == 0, f"gcae.width={gcae.width} is not a multiple of gcae.n_heads={gcae.n_heads}"),
         (
             flow.condition_dim % flow.n_heads == 0,
@@ -166,7 +171,13 @@ def _check_together(config: Config, where: str) -> None:
             f"flow.batch={flow.batch} is not a multiple of flow.conditions_per_step={flow.conditions_per_step}",
         ),
     ]
-    stage = config.autoencoder
+    data, stage = config.data, config.autoencoder
+    rules.append(
+        (
+            data.pool_cells >= data.block_cells,
+            f"data.pool_cells={data.pool_cells} is below data.block_cells={data.block_cells}: a pool holds many blocks; raise it",
+        )
+    )
     n_metacells = round(stage.metacells * stage.batch)
     rules.append(
         (

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from scbig_dist.config import Config
+from scbig_dist.errors import UserError
 from scbig_dist.settings import addresses, load_config, read_values
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,3 +90,13 @@ def test_published_values_equal_the_transcript(shared_data: Path):
     transcript = yaml.safe_load((shared_data.parent / "published.yaml").read_text())
     book = yaml.safe_load((ROOT / "tune" / "published.yaml").read_text())
     assert {name: book[name] for name in transcript} == transcript
+
+
+def test_config_rejects_more_parts_than_a_batch_has_cells():
+    with pytest.raises(UserError, match="=300 parts of autoencoder"):
+        load_config(None, {"autoencoder.accumulate": 300})
+
+
+def test_config_rejects_a_pool_smaller_than_a_block():
+    with pytest.raises(UserError, match=r"data\.pool_cells=10 is below data\.block_cells=64"):
+        load_config(None, {"data.pool_cells": 10})

@@ -41,3 +41,8 @@ def test_the_seed_decides_and_evaluation_is_the_identity() -> None:
     layer.eval()
     assert layer(x) is x
     assert Dropout(0.0)(x) is x
+
+
+def test_a_probability_close_to_one_rounds_below_it() -> None:
+    out = Dropout(1 - 1e-7)(torch.ones(1000))
+    assert torch.isfinite(out).all()

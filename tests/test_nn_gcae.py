@@ -165,3 +165,14 @@ def test_lean_block_writes_every_token_from_every_other() -> None:
     moved = x + 0.5 * (torch.arange(12) % 3 == 1)
     change = (model.tokens(moved) - model.tokens(x)).abs().amax(2)[0]
     assert (change > 1e-6).all()
+
+
+@pytest.mark.parametrize("n_inducing", [3, 16])
+@pytest.mark.parametrize("kind", [{}, {"block": "lean"}, {"encoder": "plain"}])
+def test_a_part_without_cells_passes(kind: dict[str, str], n_inducing: int) -> None:
+    """An epoch's last batch, cut into the parts of `autoencoder.accumulate`, may have fewer cells than parts."""
+    model = build(torch.arange(12) % 4, n_inducing=n_inducing, **kind)
+    out = model(torch.zeros(0, 12))
+    out.sum().backward()
+    assert out.shape == (0, 12)
+    assert all(not p.grad.any() for p in model.parameters() if p.grad is not None)

@@ -56,6 +56,8 @@ def test_store_built_and_appended_equals_one_built_of_all(tmp_path: Path, monkey
     pd.testing.assert_frame_equal(rows_by_name(store).loc[names, whole.genes], rows_by_name(whole))
     for condition in whole.conditions:
         own, other = store.cells(condition), whole.cells(condition)
+        drawn = store.draw(condition, 30, np.random.default_rng(3))
+        assert np.array_equal(drawn, np.random.default_rng(3).choice(own, 30))
         assert set(store.obs.index[own]) == set(names[other]) and (np.diff(own) > 1).sum() == 2
         labels = store.obs.iloc[own][["context", "condition"]].drop_duplicates()
         assert labels.to_numpy().tolist() == [[condition.context, condition.perturbation]]

@@ -97,3 +97,30 @@ def test_store_append_and_build_of_several_files_by_command(tmp_path: Path, monk
         assert str(two) in run("info", tmp_path / store)
     with pytest.raises(UserError, match="its cells are in"):
         run("append", tmp_path / "s", one, "--quiet")
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/s", "file:///elsewhere/s"])
+def test_store_build_and_append_rejects_a_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(screen(), tmp_path)
+    for arguments in (("build", path, uri), ("build", uri, tmp_path / "s"), ("append", uri, path)):
+        with pytest.raises(UserError, match="a URI; stores are built and appended to on a disk of this machine"):
+            run(*arguments, "--quiet")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_store_export_rejects_more_genes_than_the_store_has(tmp_path: Path) -> None:
+    run("build", write(screen(), tmp_path), tmp_path / "s", *QC, "--set", "panel.n_hvg=50")
+    with pytest.raises(UserError, match=r"--genes 51: store .* has 50 HVGs; lower it"):
+        run("export", tmp_path / "s", tmp_path / "out.h5ad", "--genes", "51")
+
+
+def test_store_export_rejects_a_store_with_a_changed_byte(tmp_path: Path) -> None:
+    run("build", write(screen(), tmp_path), tmp_path / "s", *QC)
+    shard = tmp_path / "s" / "cells-00000.arrow"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(UserError, match="checksum differs"):
+        run("export", tmp_path / "s", tmp_path / "out.h5ad", "--quiet")
+    assert not (tmp_path / "out.h5ad").exists()

@@ -19,10 +19,12 @@ import numpy as np
 import pytest
 from pyarrow import fs
 from remote_cases import Relay, s3_server, store_of_shards, upload
+from store_cases import screen, write
 
 from scbig_dist.conditions import Condition
 from scbig_dist.errors import UserError
 from scbig_dist.store import node_copy, remote
+from scbig_dist.store.append import append_store
 from scbig_dist.store.integrity import check_store
 from scbig_dist.store.node_copy import NodeCopy
 from scbig_dist.store.reader import open_store
@@ -281,3 +283,20 @@ def test_two_addresses_of_one_store_share_a_copy(sound: Path, copy: Path, cache:
     one, two = (NodeCopy(RemoteFiles(f"file://{place}"), Path(cache)) for place in (sound, copy))
     assert one.folder == two.folder and os.path.basename(one.folder) == one.key
     assert isinstance(fs.FileSystem.from_uri(f"file://{sound}")[0], fs.LocalFileSystem)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_store_that_was_appended_to_brings_only_what_is_new(
+    copy: Path, cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    before = open_store(f"file://{copy}", cache=cache)
+    if damaged:  # a copy that went bad is no source
+        place = before.path / before.manifest.shards[0].file
+        place.write_bytes(place.read_bytes()[:-1] + b"?")
+    append_store(copy, write(screen(60, seed=5), tmp_path, "more.h5ad"), progress=False)
+    read, blocks = [], RemoteFiles.blocks
+    monkeypatch.setattr(RemoteFiles, "blocks", lambda self, file: (read.append(file), blocks(self, file))[1])
+    after = open_store(f"file://{copy}", cache=cache)
+    new = [shard.file for shard in after.manifest.shards[len(before.manifest.shards) :]]
+    assert sorted(read) == sorted([*new, *([before.manifest.shards[0].file] if damaged else [])])
+    assert check_store(after.path) == [] and after.n_cells > before.n_cells

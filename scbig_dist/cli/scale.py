@@ -29,7 +29,7 @@ def scale(
     genes: Annotated[int | None, typer.Option(min=1, help="Genes of the panel, e.g. 2000.")] = None,
     set_: Annotated[list[str] | None, SET] = None,
     store: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--store", "-s", help="Take cells, genes, density and split from this store; --cells then enlarges it."
         ),
@@ -59,7 +59,7 @@ def scale(
     if workers is not None:
         overrides["train.workers"] = workers
     if store is not None:
-        overrides["store"] = str(store)
+        overrides["store"] = store
     settings = load_config(config, overrides)
     screen = _screen(settings, store, cells, genes, density, conditions)
     check_sizes(settings, screen)
@@ -74,7 +74,7 @@ def scale(
 
 def _screen(
     config: Config,
-    store: Path | None,
+    store: str | None,
     cells: int | None,
     genes: int | None,
     density: float | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -58,6 +59,7 @@ def build(
     either; several become one store with the genes that all of them have. A 10x file knows no
     conditions: put a table NAME.csv or NAME.tsv beside NAME.h5, barcodes in its first column.
     """
+    _require_local([store, *sources])
     values = parse_set(set_ or [])
     for address_ in values:
         if address_.split(".")[0] not in SECTIONS:
@@ -93,6 +95,7 @@ def append(
     Settings, panel and gene order are the store's, and the new cells pass the same QC; conditions may
     be new. Genes are not ranked again: build anew where the panel should follow the new cells.
     """
+    _require_local([store, *sources])
     if address is None:
         manifest = append_store(store, sources, progress=not quiet)
     else:
@@ -152,8 +155,23 @@ def export(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Give a store's cells and genes back as an .h5ad file of raw counts, that scanpy and 'store build' read."""
-    n_cells, n_genes = export_store(open_store(store), out, n_hvg, condition or [], force=force, progress=not quiet)
+    opened = open_store(store, verify=True)
+    if n_hvg is not None and n_hvg > opened.manifest.n_hvg:
+        raise UserError(
+            f"--genes {n_hvg}: store {store} has {opened.manifest.n_hvg} HVGs; lower it, or leave it out for all genes"
+        )
+    n_cells, n_genes = export_store(opened, out, n_hvg, condition or [], force=force, progress=not quiet)
     Console(soft_wrap=True, highlight=False).print(f"{out}: {n_cells:,} cells × {n_genes:,} genes", markup=False)
+
+
+def _require_local(paths: list[Path]) -> None:
+    """UserError for a URI, which a path would spell as folders of its own (`s3:/bucket`)."""
+    for path in paths:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) and not path.exists():
+            raise UserError(
+                f"{path}: a URI; stores are built and appended to on a disk of this machine, from files on one:"
+                " give a path, and copy a finished store to object storage as it is"
+            )
 
 
 def _print(lines: list[str]) -> None:

@@ -19,6 +19,7 @@ from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.evaluate import evaluate_run
 from scbig_dist.train.context import LocalContext, StopTraining
+from scbig_dist.train.log import release_memory
 from scbig_dist.train.run import train_run
 
 
@@ -47,6 +48,7 @@ def run_trial(task: dict[str, Any]) -> None:
     if (run / ROW_FILE).exists():
         return
     began, is_new = time.time(), not (run / "config.yaml").exists()
+    release_memory()  # what an earlier trial of this process has left
     name, values = task["name"], task["values"]
     try:
         if task["config"] is None:

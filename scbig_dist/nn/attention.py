@@ -44,26 +44,30 @@ class Attention(nn.Module):
         self, points: Float[Tensor, "point d"], tokens: Float[Tensor, "cell token d"]
     ) -> Float[Tensor, "cell point d"]:
         """Points that all cells share attend to many tokens, which are never projected."""
-        n_points, width = points.shape
+        n_cells, (n_points, width) = (
+            len(tokens),
+            points.shape,
+        )  # sizes in full: a part of a short batch may have no cell
         q = self.query(points).unflatten(1, (self.n_heads, -1)) * self.head_width**-0.5
         folded = torch.einsum("phe,hed->phd", q, self._heads(self.key))
         weights = (tokens @ folded.flatten(0, 1).T).softmax(1)  # (cell, token, point·head)
-        mixed = (weights.transpose(1, 2) @ tokens).view(-1, self.n_heads, width)
+        mixed = (weights.transpose(1, 2) @ tokens).view(n_cells * n_points, self.n_heads, width)
         values = grouped_linear(mixed, self._heads(self.value))
-        return self.out(values.view(-1, n_points, width))
+        return self.out(values.view(n_cells, n_points, width))
 
     def spread(
         self, tokens: Float[Tensor, "cell token d"], points: Float[Tensor, "cell point d"]
     ) -> Float[Tensor, "cell token d"]:
         """Many tokens attend to few points of their cell; tokens are never projected."""
         n_cells, n_points, width = points.shape
-        k = (self.key(points) * self.head_width**-0.5).view(-1, self.n_heads, self.head_width)
-        v = self.value(points).view(-1, self.n_heads, self.head_width)
-        keys = grouped_linear(k, self._heads(self.query).transpose(1, 2)).view(n_cells, -1, width)
+        each, rows = (n_cells * n_points, self.n_heads, self.head_width), (n_cells, n_points * self.n_heads, width)
+        k = (self.key(points) * self.head_width**-0.5).view(each)
+        v = self.value(points).view(each)
+        keys = grouped_linear(k, self._heads(self.query).transpose(1, 2)).view(rows)
         values = grouped_linear(v, self.out.weight.unflatten(1, (self.n_heads, -1)).transpose(0, 1))
         logits = product_nt(tokens, keys)  # (cell, token, point·head)
         weights = logits.unflatten(2, (n_points, self.n_heads)).softmax(2).flatten(2)
-        return weights @ values.view(n_cells, -1, width) + self.out.bias
+        return weights @ values.view(rows) + self.out.bias
 
     def _split(self, x: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell head token e"]:
         return x.unflatten(2, (self.n_heads, self.head_width)).transpose(1, 2)

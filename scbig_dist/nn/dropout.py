@@ -36,7 +36,7 @@ class Dropout(nn.Module):
 class _CheapDropout(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: Tensor, p: float) -> Tensor:
-        dropped = round(p * STEPS)
+        dropped = min(round(p * STEPS), STEPS - 1)
         context.scale = STEPS / (STEPS - dropped)
         keep = _keep(x.shape, dropped)
         context.save_for_backward(keep)

@@ -38,7 +38,7 @@ def append_store(
     """
     paths = [Path(path) for path in ([sources] if isinstance(sources, str | Path) else sources)]
     store = Path(os.path.realpath(store))
-    open_store(store)  # a damaged store is refused before anything is read
+    open_store(store, verify=True)  # a damaged store is refused before anything is read
     with (
         annexe(store) as folder,
         threads() if run is None else nullcontext(run) as workers,  # ends before the folder goes

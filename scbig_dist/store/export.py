@@ -89,9 +89,10 @@ def _places(manifest: Manifest, asked: Sequence[str]) -> list[int]:
         own = {i for i, e in enumerate(entries) if text == e.condition.name or label == e.perturbation}
         if not own:
             names = [*manifest.perturbations, *(entry.condition.name for entry in entries)]
-            near = (
-                suggest(text, names) if len(names) < 40 or "did you" in suggest(text, names) else "see the names in obs"
+            listed = (
+                f"choices: {', '.join(names[:5])}, … ({len(manifest.perturbations)} in all, as Store.obs names them)"
             )
+            near = suggest(text, names) if len(names) < 40 or "did you" in suggest(text, names) else listed
             raise UserError(f"--condition {text}: not in the store; {near}")
         found |= own
     return sorted(found)

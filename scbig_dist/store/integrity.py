@@ -122,7 +122,7 @@ def check_store(place: Path | str, progress: bool = False) -> list[str]:
     try:
         manifest, _ = read_manifest(files)
     except UserError as error:
-        return [str(error)]
+        return [str(error).removeprefix(f"store {files.name}: ")]
     problems = check_sizes(files, manifest.shards)
     whole = [shard for shard in manifest.shards if not _named(shard, problems)]
     n_bytes = sum(shard.bytes for shard in whole)

@@ -114,6 +114,8 @@ def unreadable(path: Path, error: BaseException) -> UserError:
     if "truncated" in text:
         return UserError(f"{path}: cut short (truncated HDF5 file); copy or download it again")
     if "signature" in text or "unable to determine" in text:
+        if path.suffix == ".h5":
+            return UserError(f"{path}: not a 10x .h5 file (no HDF5 signature); copy or download it again")
         return UserError(f"{path}: not an .h5ad file (no HDF5 signature); convert it with anndata's write_h5ad")
     reason = " ".join(text.split())[:120]
     return UserError(f"{path}: damaged or not an .h5ad file ({reason}); copy or download it again")

@@ -22,7 +22,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scbig_dist.errors import UserError
@@ -68,6 +68,7 @@ class NodeCopy:
             return
         with self._place_told(), self._locked():
             self._record = Record(self.folder, self.key, self._cache)  # another may have fetched them meanwhile
+            self._adopt(self._record.unproven(shards))
             missing = self._missing(shards)
             self._require_room(missing)
             n_bytes = sum(shard.bytes for shard in missing)
@@ -76,6 +77,18 @@ class NodeCopy:
                 bar.stage("copying (bytes)", n_bytes) as advance,
             ):
                 self._bring(missing, advance)
+
+    def _adopt(self, shards: list[Shard]) -> None:
+        """Link what another copy in the cache seems to have: after an append most shards are those of before.
+
+        Names and sizes are no proof; `_missing` then reads what has come in.
+        """
+        for shard in shards:
+            place = self.folder / shard.file
+            for other in self.folder.parent.glob(f"*/{shard.file}"):
+                if not place.exists() and other.stat().st_size == shard.bytes:
+                    with suppress(OSError):  # a file system without hard links: fetched like the rest
+                        os.link(other, place)
 
     def _missing(self, shards: list[Shard]) -> list[Shard]:
         """Those that are not here whole. One without a record is read once; a damaged one is fetched again."""

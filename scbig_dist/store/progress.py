@@ -20,15 +20,16 @@ class Progress:
         self._bar = Bar(*columns, console=Console(stderr=True), disable=not shown)
 
     def __enter__(self) -> Progress:
-        self._bar.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+        if self._bar.tasks:  # else a log gets an empty line before the error that came first
+            self._bar.stop()
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Advance]:
         """A stage of `total` cells (or bytes, or files); the yielded function is told how many more are done."""
+        self._bar.start()
         task = self._bar.add_task(name, total=total)
         yield lambda n_done: self._bar.advance(task, n_done)
         self._bar.update(task, completed=total)

@@ -139,12 +139,14 @@ class Store:
 
     def cells(self, condition: Condition) -> np.ndarray:
         """Positions of a condition's cells: a range, and one more per append that brought some."""
-        if condition not in self._place:
-            raise UserError(
-                f"condition {condition.name}: not in store {self.name}; {suggest(condition.name, [c.name for c in self.conditions])}"
-            )
-        own = self.runs[self.runs[:, 0] == self._place[condition]]
-        return np.concatenate([np.arange(start, stop) for _, start, stop in own])
+        return np.concatenate([np.arange(start, stop) for start, stop in self._ranges(condition)])
+
+    def draw(self, condition: Condition, n_cells: int, rng: np.random.Generator) -> np.ndarray:
+        """`rng.choice(self.cells(condition), n_cells)`, whose cost does not grow with the condition: no list of its cells."""
+        ranges = self._ranges(condition)
+        ends = np.cumsum(ranges[:, 1] - ranges[:, 0])
+        places = rng.choice(int(ends[-1]), n_cells)
+        return places + (ranges[:, 1] - ends)[np.searchsorted(ends, places, side="right")]
 
     def control(self, context: str) -> Condition:
         """The control condition of a context."""
@@ -245,6 +247,14 @@ class Store:
             self._target_sum,
             out,
         )
+
+    def _ranges(self, condition: Condition) -> np.ndarray:
+        """int64 (range, 2): first cell and end of each range of a condition's cells."""
+        if condition not in self._place:
+            raise UserError(
+                f"condition {condition.name}: not in store {self.name}; {suggest(condition.name, [c.name for c in self.conditions])}"
+            )
+        return self.runs[self.runs[:, 0] == self._place[condition], 1:]
 
     def _positions(self, cells: Sequence[int] | np.ndarray) -> np.ndarray:
         """Checked positions, int64; their shards are mapped."""

@@ -14,7 +14,7 @@ from scbig_dist.models.scbig import ScBIG
 from scbig_dist.train.context import WorkerContext
 from scbig_dist.train.experiment import BLOCK, Experiment
 from scbig_dist.train.random import generator
-from scbig_dist.train.residence import CellSource, cell_source, passing_source
+from scbig_dist.train.residence import CellSource, cell_source, passing_source, to_device
 from scbig_dist.train.validation import Validation
 
 TARGET_CELLS = 512  # true cells behind a condition's module correlations
@@ -65,7 +65,7 @@ class FlowStage:
     def _features(self, cells: np.ndarray) -> Tensor:
         """What the model is given for these cells: latents, or expression where the encoder learns."""
         if self._latents is not None:
-            return self._latents[torch.from_numpy(cells).to(self._latents.device)]
+            return self._latents[self._tensor(cells)]
         assert self._source is not None
         return self._source(cells)
 
@@ -81,8 +81,8 @@ class FlowStage:
         size = config.batch // config.conditions_per_step
         control, perturbed = [], []
         for condition in (self.conditions[row] for row in chosen):
-            control.append(rng.choice(store.cells(store.control(condition.context)), size))
-            perturbed.append(rng.choice(store.cells(condition), size))
+            control.append(store.draw(store.control(condition.context), size, rng))
+            perturbed.append(store.draw(condition, size, rng))
         n, latent_dim = config.batch, self._experiment.config.gcae.latent_dim
         keep = (rng.random(len(chosen)) >= config.condition_drop).astype(np.float32)
         return FlowBatch(
@@ -102,8 +102,8 @@ class FlowStage:
         if corr is None and activation is None:
             return None
         store = self._experiment.store
-        pool = store.cells(store.control(self.conditions[chosen[0]].context))
-        return AlignBatch(self._features(rng.choice(pool, self._align.n_cells)), 0, corr, activation)
+        control = store.control(self.conditions[chosen[0]].context)
+        return AlignBatch(self._features(store.draw(control, self._align.n_cells, rng)), 0, corr, activation)
 
     def _alignment_targets(self, row: int) -> tuple[Tensor | None, Tensor | None]:
         if row not in self._targets:
@@ -137,4 +137,4 @@ class FlowStage:
         return None
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self._context.device)
+        return to_device(array, self._context.device)

@@ -12,8 +12,10 @@ from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.nn.pca import MAX_PASSES
 from scbig_dist.store.schema import MAX_GENES
+from scbig_dist.store.shards import SHARD_CELLS
 from scbig_dist.train.autoencoder_stage import HELD_OUT_CELLS, METACELLS
 from scbig_dist.train.experiment import open_experiment
+from scbig_dist.train.feed import AHEAD
 from scbig_dist.train.inputs import PCA_CELLS
 from scbig_dist.train.measure import Rates
 from scbig_dist.train.random import generator
@@ -22,10 +24,8 @@ ENTRY_BYTES = 4  # gene and count, uint16 each
 CELL_BYTES = (
     16 + 4 + 4 + 8 + 8 + 16
 )  # two row pointers, condition, batch, library size, pointer and letters of the name
-SHARD_CELLS = 16_384
 FILE_BYTES = 1_700  # Arrow's own record of a shard
 POSITION_BYTES = 8 * 3  # int64: training cells, an epoch's order, and the copy that sorting makes
-BATCHES_AHEAD = 2  # dense batches that wait while one is computed
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def forecast(config: Config, screen: Screen, rates: Rates, workers: int, bandwid
         _stage("flow", compute, wait, reduce, n_second, flow.batch * flow.accumulate, seconds, "stage 2"),
     ]
     latents = 0.0 if flow.train_autoencoder else screen.n_cells * config.gcae.latent_dim * 4
-    dense = BATCHES_AHEAD * first.batch / workers * screen.n_genes * 4
+    dense = AHEAD * first.batch / workers * screen.n_genes * 4
     n_metacells = min(METACELLS, screen.n_train_cells // first.metacell_size) if n_meta else 0
     on_gpu = config.train.gpus > 0
     host = screen.n_train_cells * POSITION_BYTES + dense + n_metacells * screen.n_genes * 4 + (0 if on_gpu else latents)

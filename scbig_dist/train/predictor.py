@@ -55,7 +55,7 @@ class Predictor:
         """float32 (n_cells, gene): control cells drawn from the condition's context, carried along the flow."""
         store = self.store
         rng = generator(seed, f"predict {condition.name}")
-        rows = rng.choice(store.cells(store.control(condition.context)), n_cells)
+        rows = store.draw(store.control(condition.context), n_cells, rng)
         given = self._given(condition)
         parts = []
         for start in range(0, n_cells, self.config.flow.batch):

@@ -82,8 +82,8 @@ class SparseCells:
 
         rows = self._store.sparse(cells, self._n_genes, empty)
         genes, counts = (_unsigned(part.to(self._device, non_blocking=True)) for part in kept)
-        length = torch.from_numpy(np.diff(rows.pointer)).to(self._device)
-        scale = torch.from_numpy(rows.scale).to(self._device)
+        length = to_device(np.diff(rows.pointer), self._device)
+        scale = to_device(rows.scale, self._device)
         row = torch.repeat_interleave(
             torch.arange(len(cells), device=self._device), length, output_size=len(rows.genes)
         )
@@ -112,7 +112,7 @@ class ResidentCells:
             self._scale[start : start + len(part)] = torch.from_numpy(store.scales(part)).to(device)
 
     def __call__(self, cells: np.ndarray, more: np.ndarray | None = None) -> Tensor:
-        place = self._place[torch.from_numpy(cells).to(self._device)]
+        place = self._place[to_device(cells, self._device)]
         counts = self._counts[place]
         if counts.dtype == torch.int16:
             counts = _unsigned(counts)
@@ -123,6 +123,7 @@ def cell_source(store: Store, cells: np.ndarray, n_genes: int, device: torch.dev
     """The form that fits the device, for the training cells `cells`; on a GPU a note that says which and why."""
     if device.type == "cpu":
         return passing_source(store, n_genes, device), None
+    torch.cuda.empty_cache()  # what an earlier stage or trial of this process let go is free, too
     free = torch.cuda.mem_get_info(device)[0]
     largest = max_count(store, cells, n_genes)
     n_bytes = len(cells) * n_genes * (1 if largest < 2**8 else 2)
@@ -163,10 +164,16 @@ def max_count(store: Store, cells: np.ndarray, n_genes: int) -> int:
     return max((int(part.max(initial=0)) for part in parts), default=0)
 
 
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array on a device; to a GPU from pinned memory, so that nobody waits for the copy."""
+    tensor = torch.from_numpy(array)
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
 def _unsigned(tensor: Tensor) -> Tensor:
     """int64 values of unsigned bits in a signed type; torch computes little with the unsigned ones."""
     return tensor.long() & ((1 << 8 * tensor.element_size()) - 1)
 
 
 def _followed(out: Tensor, more: np.ndarray | None) -> Tensor:
-    return out if more is None else torch.cat([out, torch.from_numpy(more).to(out.device)])
+    return out if more is None else torch.cat([out, to_device(more, out.device)])

@@ -28,7 +28,7 @@ class Validation:
         predicted = np.empty_like(self._truth)
         for index, condition in enumerate(self._experiment.split.val):
             rng = generator(config.train.seed, "validation", index)
-            rows = rng.choice(store.cells(store.control(condition.context)), config.evaluate.n_val_cells)
+            rows = store.draw(store.control(condition.context), config.evaluate.n_val_cells, rng)
             x = torch.from_numpy(store.dense(rows, self._experiment.n_genes)).to(self._device)
             given = self._experiment.condition_input([condition]).to(self._device)
             predicted[index] = model.predict(x, given, fast=True).double().mean(dim=0).cpu().numpy()
