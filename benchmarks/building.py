@@ -1,6 +1,6 @@
 """How long a cell store takes to build, and how much memory, beside a copy of the file and a sort by hand.
 
-    python -m benchmarks.building [--cells 1000000] [--genes 2000] [--rounds 3] [--no-ray]
+    python -m benchmarks.building [--cells 1000000] [--genes 2000] [--rounds 2] [--no-ray]
 
 Every contestant runs in a process of its own, in turn; times begin after imports and after a
 small build that loads the compiled loops. About 3 minutes on two quiet cores.
@@ -162,7 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=1_000_000)
     parser.add_argument("--genes", type=int, default=2_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--no-ray", action="store_true")
     options = parser.parse_args()
     began = time.perf_counter()

@@ -1,6 +1,6 @@
 """What Ray costs: a step inside a worker beside the bare loop, two workers beside one, the time to a first step.
 
-    python -m benchmarks.workers [--rounds 3]
+    python -m benchmarks.workers [--rounds 2]
 
 Trainings of one thread each, taken in turn on a simulated screen. Two workers want two idle cores.
 """
@@ -34,7 +34,7 @@ from scbig_dist.train.run import train_run
 SMALL = HERE.parent / "configs" / "cpu_small.yaml"
 BASE: dict[str, Any] = {
     "split.n_val": 4, "split.n_test": 4, "autoencoder.batch": 256, "autoencoder.epochs": 2, "autoencoder.check_every": 2,
-    "flow.accumulate": 4, "flow.steps": 400, "flow.validate_every": 400, "train.checkpoint_every": 1000,
+    "flow.accumulate": 4, "flow.steps": 240, "flow.validate_every": 240, "train.checkpoint_every": 1000,
 }  # fmt: skip
 STAGES = {"autoencoder": "autoencoder_step_ms", "flow": "step_ms"}
 TRIALS = {  # what a trial shares with those before it; each differs in its learning rate alone
@@ -124,7 +124,7 @@ def verdict(met: bool) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="scbig-workers-") as name:
