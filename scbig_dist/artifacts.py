@@ -23,7 +23,7 @@ from torch import Tensor
 from scbig_dist.store.disk import sync_directory
 
 # Raised where the meaning or the layout of an artefact changes; old ones are then made anew.
-SCHEMA = {"pca": 1, "modules": 1, "autoencoder": 1}
+SCHEMA = {"pca": 1, "modules": 1, "autoencoder": 1, "de": 1}
 
 
 def content_key(kind: str, inputs: Mapping[str, Any]) -> str:

@@ -1,112 +1,35 @@
 """Every setting of the system, each at one address with its meaning beneath it.
 
 The YAML path of a field is its `--set` key, the axis name in a study, the column of
-the results table and the label of the plot (`flow.lr`). No default lives elsewhere.
+the results table and the label of the plot (`flow.lr`). No default lives elsewhere; what
+is trained on is in `config_data.py`.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from scbig_dist.config_data import DataConfig, PanelConfig, PriorsConfig, QCConfig, Section, SplitConfig
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class SourceConfig(Section):
-    """How cells are read from their file: settled when the store is built."""
-
-    path: str | None = None
-    """The .h5ad file with raw counts."""
-    condition: str = "condition"
-    """Column of `obs` that says what was done to the cell."""
-    control: str = "control"
-    """Label of unperturbed cells in that column."""
-    separator: str = Field(default="+", min_length=1)
-    """What joins the targets of one label (`KLF1+MAP2K6`)."""
-    context: str | None = None
-    """Column of `obs` with the cell line or type; null: one context."""
-    counts_layer: str | None = None
-    """Layer that holds raw counts; null: `X`. `raw` reads AnnData's `.raw`."""
-    gene_names: str | None = None
-    """Column of `var` with the gene names that condition labels use; null: the index, or a symbol column where only that holds the targets."""
-    total_counts: str | None = None
-    """Column of `obs` with the cell's library size, where the file is already cut to a panel; null: sum over the file's genes."""
-    target_sum: float = Field(default=1e4, gt=0)
-    """Library size that every cell is normalised to before log1p."""
-    batch: str | None = None
-    """Column of `obs` with the batch, kept beside the cells."""
-    dose: str | None = None
-    """Column of `obs` with a numeric dose; a condition is then a perturbation at a dose."""
-
-
-class DataConfig(SourceConfig):
-    """The same, and how a store's cells reach a training."""
-
-    placement: Literal["copy", "shard"] = "copy"
-    """A remote store on a node: `copy` takes all of it, `shard` only the shards that the node's workers read."""
-    cache: str | None = None
-    """Folder of a node for copies of remote stores; null: `~/.cache/scbig`."""
-    shuffle: Literal["full", "pools"] = "full"
-    """Order of an epoch: a permutation of all cells, or, for a store larger than memory, blocks drawn into pools that are read ahead."""
-    block_cells: int = Field(default=64, ge=1)
-    """`pools`: neighbouring cells that are read together."""
-    pool_cells: int = Field(default=16_384, ge=1)
-    """`pools`: cells that are shuffled together."""
-
-
-class QCConfig(Section):
-    min_genes: int = Field(default=1000, ge=0)
-    """Cells with fewer detected genes are dropped."""
-    min_cells: int = Field(default=50, ge=0)
-    """Genes detected in fewer kept cells are dropped."""
-    min_cells_per_condition: int = Field(default=10, ge=1)
-    """Conditions with fewer kept cells are dropped, counted and reported."""
-
-
-class PanelConfig(Section):
-    n_hvg: int | None = Field(default=2000, ge=1)
-    """Highly variable genes in the panel; perturbed genes come on top. Null: all genes."""
-    hvg_flavor: Literal["seurat_v3", "seurat"] = "seurat_v3"
-    """scanpy's ranking: `seurat_v3` on counts, `seurat` on log-normalised data."""
-
-
-class SplitConfig(Section):
-    kind: Literal["additive", "holdout", "simulation", "transfer", "random"] = "additive"
-    """How conditions are divided into training, validation and test."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the division."""
-    n_test: int = Field(default=32, ge=1)
-    """Test conditions (`holdout`: genes never seen in training)."""
-    n_val: int = Field(default=32, ge=0)
-    """Validation conditions (`holdout`: genes)."""
-    train_context: str | None = None
-    """`transfer`: the context that is trained on."""
-    test_context: str | None = None
-    """`transfer`: the context that is tested on."""
-    train_fraction: float = Field(default=0.75, gt=0, lt=1)
-    """`simulation`: share of genes seen in training."""
-    file: str | None = None
-    """A split written by hand or by another run (JSON); the other fields are then ignored."""
-
-
-class PriorsConfig(Section):
-    ppi: str | None = None
-    """Protein interactions: a table of two symbol columns and a score (.tsv, .txt, .gz)."""
-    ppi_threshold: float = Field(default=700.0, ge=0)
-    """Interactions with a lower combined score are left out."""
-    pathways: str | None = None
-    """Gene sets in GMT form (.gmt, .gmt.gz)."""
-    min_genes: int = Field(default=5, ge=1)
-    """Pathways with fewer panel genes are left out."""
-    gene_embedding: str | None = "pca"
-    """Vectors of genes for clustering and tokens: a file (.npz, .csv, .tsv, .pt, .h5ad), or a stand-in: `pca` (loadings of training cells), `spectral` (of the PPI graph), `random`. Null: none."""
-    target_embedding: str | None = None
-    """Vectors of perturbation targets: a file, or a stand-in by name. Null: `spectral` where a PPI is given, else learned vectors alone."""
-    embedding_dim: int = Field(default=64, ge=1)
-    """Width of the built-in stand-ins."""
+class ModelConfig(Section):
+    name: Literal[
+        "scbig",
+        "control",
+        "mean_shift",
+        "additive",
+        "ridge_additive",
+        "linear",
+        "linear_ext",
+        "knn",
+        "samsvae",
+        "cpa",
+        "gears",
+        "scgen",
+    ] = "scbig"
+    """What is trained: scBIG, or a baseline under the same protocol. CellFlow is scBIG without modules, GCAE and alignment: `configs/cellflow.yaml`."""
 
 
 class GRCConfig(Section):
@@ -217,6 +140,33 @@ class FlowConfig(Section):
     """True: encoder and decoder go on learning in stage 2 (the paper); false: frozen (the released code)."""
 
 
+class ShiftConfig(Section):
+    head: Literal["none", "ridge", "network"] = "none"
+    """Where a condition's mean goes: `none`: the flow carries it (the paper); `ridge`: kernel ridge on its targets; `network`: that, corrected by a small network. With either, the flow shapes the cells around the mean."""
+    ridge: float = Field(default=0.3, gt=0)
+    """Penalty of the kernel ridge."""
+    common: float = Field(default=0.3, ge=0)
+    """Kernel between any two targets: how much all effects have in common, which an unseen target gets."""
+    prior: float = Field(default=0.3, ge=0)
+    """Weight of the cosine of target vectors in that kernel."""
+    modules: bool = False
+    """True: the network also sees shifts averaged over the gene's module."""
+    width: int = Field(default=64, ge=1)
+    """Hidden width of the network, which all genes share."""
+    n_networks: int = Field(default=2, ge=1)
+    """Networks that are averaged."""
+    weight: float = Field(default=0.85, ge=0, le=1)
+    """Share of the network's correction that is added."""
+    epochs: int = Field(default=4, ge=1)
+    """Passes over genes × left-out training conditions."""
+    batch: int = Field(default=2048, ge=1)
+    """Genes of left-out conditions in an update, over all workers."""
+    lr: float = Field(default=2e-3, gt=0)
+    """AdamW's learning rate."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's weight decay."""
+
+
 class AlignConfig(Section):
     lambda_corr: float = Field(default=0.1, ge=0)
     """Weight of the module-correlation loss; 0 switches it off."""
@@ -236,6 +186,47 @@ class AlignConfig(Section):
     """Sinkhorn iterations of the pathway cost."""
     debiased: bool = False
     """True: the Sinkhorn divergence, zero for equal clouds."""
+
+
+class BaselineConfig(Section):
+    """The baselines under `model.name`; those that are trained share these settings."""
+
+    lr: float = Field(default=1e-3, gt=0)
+    """Adam's learning rate."""
+    batch: int = Field(default=256, ge=1)
+    """Perturbed cells of an update over all workers; as many control cells come with them."""
+    conditions_per_step: int = Field(default=16, ge=1)
+    """Conditions that share an update."""
+    steps: int = Field(default=3000, ge=1)
+    """Updates."""
+    validate_every: int = Field(default=500, ge=1)
+    """Updates between validations; the weights of the best one are kept."""
+    patience: int = Field(default=4, ge=1)
+    """Validations without improvement before training stops."""
+    width: int = Field(default=128, ge=1)
+    """Hidden width of the networks."""
+    n_layers: int = Field(default=2, ge=1)
+    """Hidden layers of an encoder, and again of a decoder."""
+    latent_dim: int = Field(default=64, ge=1)
+    """Width of a cell's latent."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout of hidden layers in training."""
+    kl_weight: float = Field(default=1e-3, ge=0)
+    """samsVAE, scGen: weight of the Kullback-Leibler term beside the squared error per gene."""
+    sparsity: float = Field(default=0.1, gt=0, lt=1)
+    """samsVAE: prior probability that a target moves a latent dimension."""
+    effect_weight: float = Field(default=0.01, ge=0)
+    """samsVAE: weight of the divergence of a target's masks and effects, within `baseline.kl_weight`; the evidence bound has 1 ÷ training cells per target."""
+    adversary_weight: float = Field(default=0.1, ge=0)
+    """CPA: weight of the adversary that must not tell targets from basal latents."""
+    focus: float = Field(default=2.0, ge=0)
+    """GEARS: γ of the autofocus loss |error|^(2+γ)."""
+    direction_weight: float = Field(default=0.1, ge=0)
+    """GEARS: weight of the loss on the sign of a shift."""
+    n_neighbors: int = Field(default=10, ge=1)
+    """kNN: training conditions that vote; GEARS: neighbours of a gene in a graph."""
+    ridge: float = Field(default=1.0, gt=0)
+    """Ridge-additive: penalty on the targets' effects."""
 
 
 class TrainConfig(Section):
@@ -276,10 +267,13 @@ class Config(Section):
     panel: PanelConfig = PanelConfig()
     split: SplitConfig = SplitConfig()
     priors: PriorsConfig = PriorsConfig()
+    model: ModelConfig = ModelConfig()
+    baseline: BaselineConfig = BaselineConfig()
     grc: GRCConfig = GRCConfig()
     gcae: GCAEConfig = GCAEConfig()
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     flow: FlowConfig = FlowConfig()
+    shift: ShiftConfig = ShiftConfig()
     align: AlignConfig = AlignConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

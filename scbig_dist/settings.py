@@ -185,6 +185,23 @@ def _check_together(config: Config, where: str) -> None:
             f"autoencoder.metacells={stage.metacells} leaves no cell in a batch of {stage.batch}; lower it",
         )
     )
+    rules.append(
+        (
+            config.shift.head == "none" or not flow.train_autoencoder,
+            f"shift.head={config.shift.head}: cells are centred once, in latents that stay; set flow.train_autoencoder=false",
+        )
+    )
+    baseline, workers = config.baseline, config.train.workers
+    rules += [
+        (
+            baseline.batch % baseline.conditions_per_step == 0,
+            f"baseline.batch={baseline.batch} is not a multiple of baseline.conditions_per_step={baseline.conditions_per_step}",
+        ),
+        (
+            config.model.name == "scbig" or baseline.conditions_per_step % workers == 0,
+            f"baseline.conditions_per_step={baseline.conditions_per_step} is not a multiple of train.workers={workers}",
+        ),
+    ]
     for holds, message in rules:
         if not holds:
             raise UserError(f"{where}: {message}")

@@ -47,6 +47,23 @@ def test_grid_lists_every_combination_and_named_points_first(tmp_path, store):
     assert plan.base.data.total_counts is None and plan.base.qc.min_genes == 10  # from the store
 
 
+def test_a_point_names_only_what_differs_from_the_base(tmp_path, store):
+    points = {"full": {}, "few": {"grc.n_modules": 2}, "none": {"grc.clustering": "none"}}
+    path = write_study(tmp_path / "s.py", points=points)
+    plan = make_plan(read_study(path), path, {"store": store, "grc.n_modules": 6})
+    assert [(p.name, p.values["grc.n_modules"], p.values["grc.clustering"]) for p in plan.points] == [
+        ("full", 6, "grc"),
+        ("few", 2, "grc"),
+        ("none", 6, "none"),
+    ]
+    assert plan.study.points["full"] == plan.points[0].values
+    points["full"] = {"grc.n_modules": 4}
+    points["none"] = {"grc.n_modules": 3}
+    path = write_study(tmp_path / "s.py", points=points)
+    with pytest.raises(UserError, match=r"--set grc\.n_modules=6: an axis"):
+        make_plan(read_study(path), path, {"store": store, "grc.n_modules": 6})
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in STUDIES.glob("*.py")))
 def test_every_study_file_reads_at_every_scale(name):
     study = read_study(STUDIES / name)
@@ -84,7 +101,7 @@ def test_every_study_file_reads_at_every_scale(name):
         ({"axes": {"flow.lr": [1e-3]}, "fixed": {"split.n_val": 0}}, "split.n_val=0"),
         ({"axes": {"flow.lr": [1e-3]}, "sampler": "grd"}, "sampler='grd'"),
         ({"axes": {"flow.lr": [1e-3]}, "axis": 3}, "unknown field 'axis'; did you mean 'axes'?"),
-        ({"points": {"a": {"flow.lr": 1e-3}, "b": {"grc.n_modules": 4}}}, "does not name"),
+        ({"axes": {"flow.lr": [1e-3]}, "points": {"a": {"grc.n_modules": 4}}}, "does not name flow.lr"),
         ({}, "nothing to try"),
     ],
 )

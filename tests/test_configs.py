@@ -5,16 +5,21 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
-from scbig_dist.config import Config
+from scbig_dist.cluster.study import read_study
+from scbig_dist.config import Config, ModelConfig
 from scbig_dist.errors import UserError
-from scbig_dist.settings import addresses, load_config, read_values
+from scbig_dist.models.names import NAMES
+from scbig_dist.settings import addresses, load_config, read_values, with_values
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESETS = sorted((ROOT / "configs").glob("*.yaml"))
+STUDIES = sorted((ROOT / "tune").glob("*.py"))
+N_REPEATED = {"ablation.py": 2}  # one way of pooling targets, and one of their vectors, is what `full` has
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.name)
@@ -49,6 +54,35 @@ def test_small_presets_are_small_and_ask_for_no_gpu(name: str):
     assert config.train.gpus == 0
     assert config.gcae.width <= 64 and config.flow.steps <= 10_000 < full.flow.steps
     assert config.flow.steps % config.flow.validate_every == 0  # the last step is validated
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.name)
+def test_every_point_of_a_study_is_a_config_of_its_own(path: Path):
+    for scale in (None, *read_study(path).scales):
+        study = read_study(path, scale)
+        base = load_config((path.parent / str(study.base)).resolve(), study.fixed)
+        configs = [with_values(base, point) for point in study.points.values()]
+        assert len({config.model_dump_json() for config in configs}) >= len(configs) - N_REPEATED.get(path.name, 0)
+        assert not set(study.fixed) & set(study.addresses), "a point would override what is fixed"
+
+
+def test_baselines_study_has_every_model():
+    points = read_study(ROOT / "tune" / "baselines.py").points
+    known = get_args(ModelConfig.model_fields["name"].annotation)
+    assert {point.get("model.name", "scbig") for point in points.values()} == set(known)
+    assert {NAMES[str(p.get("model.name", "scbig"))] for p in points.values()} <= {n.split(" (")[0] for n in points}
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.name)
+def test_published_rows_beside_a_study_name_points_of_some_study(path: Path):
+    book, asked = yaml.safe_load((ROOT / "tune" / "published.yaml").read_text()), read_study(path).published
+    for table in [asked] if isinstance(asked, str) else asked or []:
+        assert table in book["printed_as"]
+    if path.name == "ablation.py":
+        points = {*read_study(path).points, "clustered by feedback"}  # that one needs a finished run
+        for table in (t for t in asked or [] if t != "condition_embedding"):
+            unmatched, names = book["unmatched"].get(table, {}), book["trials"].get(table, {})
+            assert {names.get(row, row) for row in book[table]["rows"] if row not in unmatched} <= points
 
 
 def locked() -> dict[str, str]:

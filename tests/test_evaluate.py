@@ -37,6 +37,7 @@ class Oracle:
         self.store, self.split, self.offset = store, split, offset
         self.config: Config = build_config({"evaluate.n_cells": n_cells})
         self.n_genes = N_GENES
+        self.has_latent = True
         self.asked: list[tuple[Condition, int]] = []
 
     def predict(self, condition: Condition, n_cells: int, seed: int) -> np.ndarray:

@@ -8,45 +8,17 @@ from pathlib import Path
 import anndata as ad
 import pytest
 from evaluate_cases import N_GENES, make_store
+from run_cases import train_small
 
 from scbig_dist.cli.evaluate import evaluate, predict
 from scbig_dist.errors import UserError
 from scbig_dist.settings import load_config
-from scbig_dist.train.context import LocalContext
-from scbig_dist.train.experiment import settle
-from scbig_dist.train.run import train_run
-
-SETTINGS = {
-    "panel.n_hvg": None,
-    "split.n_test": 3,
-    "split.n_val": 1,
-    "priors.embedding_dim": 8,
-    "grc.n_modules": 4,
-    "gcae.encoder": "pca",
-    "gcae.latent_dim": 10,
-    "flow.target_embedding": "learned",
-    "flow.batch": 32,
-    "flow.steps": 4,
-    "flow.accumulate": 1,
-    "flow.validate_every": 4,
-    "flow.width": 16,
-    "flow.condition_dim": 16,
-    "flow.n_heads": 2,
-    "flow.solver": "euler",
-    "align.lambda_corr": 0,
-    "align.lambda_path": 0,
-    "evaluate.n_cells": 40,
-    "evaluate.n_val_cells": 16,
-}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    store = make_store(folder)
-    config = settle(load_config(None, {**SETTINGS, "store": str(store.path)}))
-    train_run(config, folder / "run", LocalContext(0.0), progress=False)
-    return folder / "run"
+    return train_small(make_store(folder).path, folder / "run")
 
 
 def test_evaluate_scores_a_trained_run_and_prints_the_table(run, capsys):
@@ -56,7 +28,8 @@ def test_evaluate_scores_a_trained_run_and_prints_the_table(run, capsys):
     for method in scores:
         assert method in out
     assert "latent ceiling" in out and "latent ceiling" not in scores
-    assert scores["scBIG"]["mse"] > 0
+    assert next(iter(scores)) == "CellFlow" and scores["CellFlow"]["mse"] > 0  # components, no alignment
+    assert "95 % bootstrap intervals" in out
     first = (run / "scores.json").read_bytes()
     evaluate(run)  # again: the same draws, the same bytes
     assert (run / "scores.json").read_bytes() == first
@@ -90,3 +63,22 @@ def test_predict_refuses_and_writes_nothing(run, tmp_path, condition, output, me
 def test_evaluate_refuses_what_is_no_run(tmp_path):
     with pytest.raises(UserError, match="not a run"):
         evaluate(tmp_path)
+
+
+def test_a_run_of_a_baseline_stands_for_its_row_of_the_table(run, tmp_path):
+    store = Path(load_config(run / "config.yaml").store or "")
+    ridge = train_small(store, tmp_path / "ridge", model__name="ridge_additive")
+    evaluate(ridge)
+    rows = [list(json.loads((each / "scores.json").read_text())) for each in (ridge, run)]
+    assert rows[0][0] == "Ridge-additive" and sorted(rows[0]) == sorted(rows[1][1:])
+    scores, reference = (json.loads((each / "scores.json").read_text())["Ridge-additive"] for each in (ridge, run))
+    assert scores["mse"] == pytest.approx(reference["mse"], rel=1e-4)
+    assert json.loads((ridge / "scores_meta.json").read_text())["latent_ceiling"] is None
+
+
+def test_evaluate_names_the_rows_of_predictions(run, tmp_path):
+    for names, message in ((["CellFlow"], "a row of that name"), (["a", "b"], "given 2 times and --prediction 1")):
+        with pytest.raises(UserError, match=message):
+            evaluate(run, prediction=[tmp_path / "p.h5ad"], name=names)
+    with pytest.raises(UserError, match="two predictions of that name"):
+        evaluate(run, prediction=[tmp_path / "p.h5ad", tmp_path / "q" / "p.h5ad"])

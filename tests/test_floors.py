@@ -13,10 +13,10 @@ MAX_LINES = 350
 
 # Room → floor. Rooms of floor 1 are independent of each other; on the other floors files see their own room and below.
 FLOORS = {
-    "config": 0, "settings": 0, "conditions": 0, "errors": 0, "new_file": 0,
+    "config": 0, "config_data": 0, "settings": 0, "conditions": 0, "errors": 0, "new_file": 0,
     "store": 1, "screen": 1, "nn": 1, "flow": 1, "losses": 1, "grc": 1, "grc_audit": 1, "metrics": 1,
     "models": 2,
-    "train": 3, "artifacts": 3, "evaluate": 3,
+    "train": 3, "artifacts": 3, "evaluate": 3, "interpret": 3,
     "cluster": 4,
     "report": 5, "dashboard": 5,
     "cli": 6, "__init__": 6, "__main__": 6,
@@ -24,8 +24,8 @@ FLOORS = {
 INDEPENDENT = {"store", "screen", "nn", "flow", "losses", "grc", "grc_audit", "metrics"}
 # Floors 0 and 3 each work as one: config names errors, train writes artifacts, evaluate loads runs.
 TOGETHER = [
-    {"config", "settings", "conditions", "errors", "new_file"},
-    {"train", "artifacts", "evaluate"},
+    {"config", "config_data", "settings", "conditions", "errors", "new_file"},
+    {"train", "artifacts", "evaluate", "interpret"},
     {"cli", "__init__", "__main__"},
 ]
 FILE_READERS = {"pyarrow", "anndata", "h5py", "scanpy", "safetensors"}

@@ -140,6 +140,34 @@ def test_published_weights_meet_the_nearest_searched_ones(tmp_path: Path):
     assert far.ours is None
 
 
+def test_published_rows_meet_the_trials_of_their_names(tmp_path: Path):
+    path = write_study(tmp_path / "s", {"grc.clustering": ["grc", "none", "random", "soft"]}, published="pooling")
+    trials = pd.read_parquet(path / "trials.parquet")
+    trials["name"] = ["no clustering", "full", "soft, temperature 1", "mean"]
+    trials["test_pearson_delta"] = [0.5, 0.6, 0.7, 0.8]
+    trials.to_parquet(path / "trials.parquet")
+
+    def rows(table: str) -> dict[str, tuple[float | None, tuple[str, ...]]]:
+        found = compare(read_study(path), table, "val_pearson_delta", "max", read_published()).rows
+        return {row.setting: (row.ours, row.reasons) for row in found if row.metric == "pearson_delta"}
+
+    modules, priors = rows("ablation_clustering_encoder"), rows("ablation_priors")
+    assert modules["GRC + GCAE"][0] == priors["full"][0] == 0.6 and modules["none + GCAE"][0] == 0.5
+    assert modules["none + plain"] == (None, ("no finished trial of this name",))
+    assert priors["soft cluster (a)"] == (None, ("the paper's temperature is lost in its text",))
+    assert rows("ablation_alignment")["one (a)"][0] is None
+    assert next(ours for name, (ours, _) in rows("pooling").items() if name.startswith("mean")) == 0.6
+
+
+def test_several_published_tables_follow_each_other(tmp_path: Path):
+    path = write_study(tmp_path / "s", {"grc.n_modules": [8, 16]})
+    text = (path / "study.yaml").read_text()
+    (path / "study.yaml").write_text(text + "published: [ablation_priors, pooling]\n")
+    page = markdown_of(path)
+    assert page.index("The paper's table 6(b)") < page.index("The paper's table 10")
+    assert page.count("Published beside ours") == 1
+
+
 def test_same_data_and_scale_is_comparable_but_not_its_hardware(tmp_path: Path):
     path = write_study(tmp_path / "s", {"grc.n_modules": [32, 8, 16], "gcae.n_inducing": [8]})
     run = path / "trials" / "000"

@@ -25,7 +25,16 @@ def test_matrix_keeps_pathways_with_enough_panel_genes():
     assert matrix.names == ("big", "all")
     assert np.array_equal(matrix.matrix, [[1, 1, 0, 0], [1, 1, 1, 0]]) and matrix.matrix.dtype == np.float32
     assert matrix.coverage() == "pathways: 2 with enough panel genes, 3 of 4 genes in one"
-    assert pathway_matrix(pathways, ["Z"], 1).matrix.shape == (0, 1)
+    assert pathway_matrix(pathways, ["A"], 2).matrix.shape == (0, 1)  # a gene is there, but no set is large enough
+
+
+def test_pathways_reject_a_panel_of_other_genes():
+    with pytest.raises(UserError) as error:
+        pathway_matrix({"one": ("A", "B"), "two": ("C", "D")}, ["a", "b"], min_genes=1, where="pathways p.gmt")
+    assert str(error.value) == (
+        "pathways p.gmt: no panel gene ('a', 'b') is in any of the 2 gene sets, which hold 'A', 'B', 'C' and 1 more; "
+        "give sets with the store's symbols, or leave them out (priors.pathways=null)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import SplitConfig
+from scbig_dist.config_data import SplitConfig
 from scbig_dist.errors import UserError
 from scbig_dist.screen import cell_writer
 from scbig_dist.screen.cell_writer import draw_counts

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_cases import config, screen, write
 
-from scbig_dist.config import DataConfig
+from scbig_dist.config_data import DataConfig
 from scbig_dist.store.build import build_store
 from scbig_dist.store.reader import Store, open_store
 from scbig_dist.train.order import FullOrder, PoolOrder, epoch_order

@@ -9,7 +9,7 @@ import pytest
 import torch
 from store_cases import config, screen, write
 
-from scbig_dist.config import DataConfig
+from scbig_dist.config_data import DataConfig
 from scbig_dist.store.build import build_store
 from scbig_dist.store.reader import Store, open_store
 from scbig_dist.train import residence

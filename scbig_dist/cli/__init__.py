@@ -9,10 +9,14 @@ from typing import Any
 
 import typer
 
+from scbig_dist.cli.compare import compare
 from scbig_dist.cli.evaluate import evaluate, predict
+from scbig_dist.cli.interpret import interpret
+from scbig_dist.cli.modules import modules
 from scbig_dist.cli.report import report
 from scbig_dist.cli.scale import scale
 from scbig_dist.cli.simulate import simulate
+from scbig_dist.cli.split import split
 from scbig_dist.cli.store import app as store
 from scbig_dist.cli.sweep import sweep
 from scbig_dist.cli.train import train
@@ -27,9 +31,13 @@ app = typer.Typer(
 )
 app.command()(simulate)
 app.add_typer(store, name="store", help="Build and inspect cell stores.")
+app.command()(split)
 app.command()(train)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(compare)
+app.command()(modules)
+app.command()(interpret)
 app.command()(sweep)
 app.command()(scale)
 app.command()(report)

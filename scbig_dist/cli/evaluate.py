@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,17 +14,74 @@ from scbig_dist.errors import UserError
 RUN = typer.Argument(help="A finished run, as 'scbig train … -o RUN' wrote it.")
 
 
-def evaluate(run: Annotated[Path, RUN]) -> None:
+def evaluate(
+    run: Annotated[
+        Path,
+        typer.Argument(help="A finished run, as 'scbig train … -o RUN' wrote it, or a directory of seeds (--seeds)."),
+    ],
+    prediction: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--prediction", metavar="FILE.h5ad", help="Score cells that another tool predicted as well. Repeatable."
+        ),
+    ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="The row of a --prediction (default: the file's name).")
+    ] = None,
+    cell_eval: Annotated[
+        Path | None,
+        typer.Option("--cell-eval", metavar="DIR", help="Write DIR/real.h5ad and DIR/pred.h5ad for 'cell-eval run'."),
+    ] = None,
+) -> None:
     """Score a run on its test conditions, beside the baselines and the noise ceiling.
 
-    Writes RUN/scores.json, RUN/scores_meta.json and RUN/conditions.parquet.
+    Writes RUN/scores.json, RUN/scores_meta.json and RUN/conditions.parquet. A prediction file holds
+    log-normalised cells of exactly the test conditions and the panel's genes, in obs columns
+    'condition' and 'context', as 'scbig predict' writes them.
     """
-    from scbig_dist.evaluate import LATENT_CEILING, evaluate_run, print_scores
+    from scbig_dist.evaluate import CellEvalFiles, evaluate_run, evaluate_seeds, print_spreads
+    from scbig_dist.train.seeds import seed_runs
 
-    scores = evaluate_run(run)
-    meta = json.loads((run / "scores_meta.json").read_text())
-    n_test = meta["n_conditions"]["test"]
-    print_scores({**scores, LATENT_CEILING: meta["latent_ceiling"]}, meta["data_label"], f"{n_test} test conditions")
+    given = _named(prediction or [], name or [])
+    if runs := seed_runs(run):
+        if given or cell_eval is not None:
+            option = "--prediction" if given else "--cell-eval"
+            raise UserError(f"{option}: {run} holds {len(runs)} runs; name one of them, e.g. {runs[0]}")
+        spreads = evaluate_seeds(run, runs, evaluate_run)
+        meta = _meta(runs[0])
+        print_spreads(spreads, meta["data_label"], f"{len(runs)} seeds, {meta['n_conditions']['test']} test conditions")
+        return
+    files = None if cell_eval is None else CellEvalFiles(cell_eval)
+    scores = evaluate_run(run, given=given, cell_eval=files)
+    _print(scores, _meta(run))
+    if files is not None:
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print(f"next: {files.command()}")
+
+
+def _named(files: list[Path], names: list[str]) -> dict[str, Path]:
+    """The prediction files by the names of their rows."""
+    if len(names) > len(files) or 0 < len(names) < len(files):
+        raise UserError(
+            f"--name is given {len(names)} times and --prediction {len(files)}; give one name for each file"
+        )
+    names = names or [file.stem for file in files]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"--name {twice}: two predictions of that name; give each its own --name")
+    return dict(zip(names, files, strict=True))
+
+
+def _meta(run: Path) -> dict[str, Any]:
+    return json.loads((run / "scores_meta.json").read_text())
+
+
+def _print(scores: dict[str, dict[str, float | None]], meta: dict[str, Any]) -> None:
+    from scbig_dist.evaluate import LATENT_CEILING, print_intervals, print_scores
+
+    n_test, model = meta["n_conditions"]["test"], meta["model"]
+    ceiling = {} if meta["latent_ceiling"] is None else {LATENT_CEILING: meta["latent_ceiling"]}
+    print_scores({**scores, **ceiling}, meta["data_label"], f"{n_test} test conditions")
+    print_intervals(model, scores[model], meta["intervals"][model], f"{n_test} test conditions")
     for name, table in meta["part_scores"].items():
         print_scores(table, meta["data_label"], f"part '{name}', {meta['parts'][name]} conditions")
     partly = [
@@ -57,6 +114,7 @@ def predict(
 ) -> None:
     """Predict cells under a perturbation, seen or not, and write them as an .h5ad file."""
     from scbig_dist.evaluate import find_request, write_prediction
+    from scbig_dist.models.names import method_name
     from scbig_dist.train.predictor import load_predictor
 
     if output.is_dir():
@@ -72,4 +130,6 @@ def predict(
     genes = predictor.store.genes[: predictor.n_genes]
     write_prediction(output, cells, genes, wanted, predictor.config, run, seed)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"{output}: {len(cells)} cells × {len(genes)} genes, {wanted.name}, predicted by scBIG")
+    console.print(
+        f"{output}: {len(cells)} cells × {len(genes)} genes, {wanted.name}, predicted by {method_name(predictor.config)}"
+    )

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from scbig_dist.config import DataConfig, SourceConfig
+from scbig_dist.config_data import DataConfig, SourceConfig
 from scbig_dist.errors import UserError
 from scbig_dist.settings import load_config, parse_set
 from scbig_dist.store.append import append_store

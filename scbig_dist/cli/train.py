@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.settings import load_config, parse_set
 
@@ -39,44 +40,71 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --output from its newest checkpoint.")
     ] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds", min=2, metavar="N", help="Train N times, with train.seed and those after it: DIR/seed-0, …"
+        ),
+    ] = None,
 ) -> None:
-    """Train scBIG: first the autoencoder, then the flow.
+    """Train a model: scBIG (first the autoencoder, then the flow), or the baseline that model.name names.
 
     Learning curves go to RUN/metrics.jsonl and RUN/tensorboard. Ctrl-C is safe: --resume
     continues, and ends with the same weights as a run that was never stopped.
     """
-    from scbig_dist.train.context import LocalContext
     from scbig_dist.train.experiment import settle
-    from scbig_dist.train.run import train_run
+    from scbig_dist.train.seeds import claim_seeds, kept_config, seed_runs
 
     if resume and output is None:
         raise UserError("--resume: name the run to go on with, -o RUN")
-    if resume and output is not None and not (output / "config.yaml").is_file():
-        raise UserError(f"--resume: {output} is not a run (no config.yaml); name one with -o RUN")
+    kept = output if resume else None
+    several = seeds is not None or (kept is not None and bool(seed_runs(kept)))
+    if kept is not None and several:
+        begun = kept_config(kept)
+        config = config or begun
+    elif kept is not None:
+        if not (kept / "config.yaml").is_file():
+            raise UserError(f"--resume: {kept} is not a run (no config.yaml); name one with -o RUN")
+        config = config or kept / "config.yaml"
     overrides = parse_set(set_ or [])
     if workers is not None:
         overrides["train.workers"] = workers
     if store is not None:
         overrides["store"] = store
-    if resume and output is not None and config is None:
-        config = output / "config.yaml"
     settings = settle(load_config(config, overrides), overrides)
-    run = output or new_directory("run")
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"run: {run}")
+    run = output or new_directory("seeds" if several else "run")
+    if not several:
+        _train(settings, run, address, resume)
+        return
+    claimed = claim_seeds(run, settings, seeds, resume)
+    for each, own in claimed:
+        _train(own, each, address, resume, run / "artifacts")
+    _say(f"{len(claimed)} seeds done; next: scbig evaluate {run}")
+
+
+def _train(settings: Config, run: Path, address: str | None, resume: bool, artifact_root: Path | None = None) -> None:
+    """One run, here or on Ray, and what it took."""
+    from scbig_dist.train.context import LocalContext
+    from scbig_dist.train.run import train_run
+
+    _say(f"run: {run}")
     if settings.train.workers > 1 or address is not None:
         from scbig_dist.cluster.train import train_on_ray
 
-        train_on_ray(settings, run, address, resume)
+        train_on_ray(settings, run, address, resume, artifact_root)
         for note in json.loads((run / "setup.json").read_text())["notes"]:
-            console.print(f"note: {note}")  # the workers' own output stays with Ray
+            _say(f"note: {note}")  # the workers' own output stays with Ray
     else:
-        train_run(settings, run, LocalContext(settings.train.gpus), resume=resume)
+        train_run(settings, run, LocalContext(settings.train.gpus), resume=resume, artifact_root=artifact_root)
     summary = json.loads((run / "run.json").read_text())
-    console.print(
+    _say(
         f"done in {summary['seconds_total']:.0f} s: {summary['n_parameters']:,} parameters, "
         f"peak memory {summary['peak_mem_gb']:.1f} GB; next: scbig evaluate {run}"
     )
+
+
+def _say(line: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(line)
 
 
 def new_directory(kind: str) -> Path:

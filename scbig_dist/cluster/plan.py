@@ -17,8 +17,12 @@ from scbig_dist.errors import UserError, suggest
 from scbig_dist.settings import addresses, flatten, load_config, read_values, with_values
 from scbig_dist.store.reader import Store
 from scbig_dist.train.experiment import STAND_INS, open_config_store, settle
+from scbig_dist.train.prior_files import check_prior_files
 
-FILES = ("store", "split.file", "priors.ppi", "priors.pathways", "priors.gene_embedding", "priors.target_embedding")
+FILES = (
+    "store", "split.file", "grc.feedback",
+    "priors.ppi", "priors.pathways", "priors.gene_embedding", "priors.target_embedding",
+)  # fmt: skip
 MOST_TRIED = 64  # combinations with one value in them; enough to find a valid one where there is one to find
 
 
@@ -71,7 +75,7 @@ def make_plan(study: Study, path: Path, overrides: Mapping[str, Any]) -> Plan:
             raise UserError(f"{where}: unknown axis '{address}'; {suggest(address, known)}")
         if address == "store" or address.startswith(("data.", "qc.")):
             raise UserError(f"{where}: axis '{address}' is settled by the store; build one store per value instead")
-        if address in overrides:
+        if address in overrides and (address in study.axes or all(address in each for each in study.points.values())):
             raise UserError(
                 f"--set {address}={overrides[address]}: an axis of {path}; change the study, or leave the setting out"
             )
@@ -79,6 +83,7 @@ def make_plan(study: Study, path: Path, overrides: Mapping[str, Any]) -> Plan:
     fixed = {**({} if preset is None else read_values(preset)), **study.fixed}
     base = settle(load_config(None, fixed | dict(overrides)), overrides)
     store = open_config_store(base)
+    study = _completed(study, base)
     if base.split.n_val == 0 and base.split.file is None:
         raise UserError(f"{where}: split.n_val=0 leaves nothing to choose trials by; set it to 1 or more")
     if study.asha is not None and study.asha.grace >= base.flow.steps:
@@ -97,7 +102,15 @@ def make_plan(study: Study, path: Path, overrides: Mapping[str, Any]) -> Plan:
         _check_values(base, store, point.values, where)
     if study.sampler != "grid":
         _check_axes(base, store, study, where)
-    return Plan(study, base, tuple(points), n_trials, store.key)
+    plan = Plan(study, base, tuple(points), n_trials, store.key)
+    check_prior_files([base, *(plan.config(point.values) for point in points)], store)
+    return plan
+
+
+def _completed(study: Study, base: Config) -> Study:
+    """The study with every point naming every address: what one leaves out is the base's."""
+    kept = {address: base.get(address) for address in study.addresses}
+    return study.model_copy(update={"points": {name: kept | point for name, point in study.points.items()}})
 
 
 def _points(study: Study) -> list[Point]:

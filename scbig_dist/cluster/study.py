@@ -48,7 +48,8 @@ class Study(Part):
     axes: dict[str, list[Value] | Range] = {}
     """{address: values of a grid, or {"low": …, "high": …, "log": …}}."""
     points: dict[str, dict[str, Value]] = {}
-    """{name: {address: value}}: trials named beforehand, run first. Each is scored on test."""
+    """{name: {address: value}}: trials named beforehand, run first. Each is scored on test. What a
+    point leaves out and another names keeps the value of `base` and `fixed`; {} is that itself."""
     sampler: Literal["grid", "tpe", "random"] = "grid"
     """How `axes` are searched: every combination, Optuna's TPE, or at random."""
     n_trials: int | None = Field(default=None, ge=1)
@@ -63,8 +64,8 @@ class Study(Part):
     """Early stopping; null: every trial runs to its end."""
     test: Literal["best", "all"] = "best"
     """What is scored on test, once, at the end: the best trial and the named points, or all that finished."""
-    published: str | None = None
-    """Table of tune/published.yaml that a report sets beside the study; null: none."""
+    published: str | list[str] | None = None
+    """Table of tune/published.yaml that a report sets beside the study, or several; null: none."""
     scales: dict[str, dict[str, Any]] = {}
     """{name: fields that replace those above}, for `--scale name`."""
 
@@ -151,8 +152,7 @@ def _check(study: Study, where: str) -> None:
         elif not axis:
             raise UserError(f"{where}: axes.{address} is an empty list; give its values")
     for name, point in study.points.items():
-        if sorted(point) != sorted(study.addresses):
-            missing = sorted(set(study.addresses) - set(point))
+        if missing := sorted(set(study.axes) - set(point)):
             raise UserError(
                 f"{where}: points['{name}'] does not name {', '.join(missing)}; every point names every axis"
             )

@@ -18,6 +18,8 @@ from scbig_dist.cluster.trials import ERROR_FILE, ROW_FILE, STOP_FILE, make_row,
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.evaluate import evaluate_run
+from scbig_dist.models.names import method_name
+from scbig_dist.settings import load_config
 from scbig_dist.train.context import LocalContext, StopTraining
 from scbig_dist.train.log import release_memory
 from scbig_dist.train.run import train_run
@@ -95,12 +97,12 @@ def _train(config: Config, run: Path, study_dir: Path) -> str:
 
 def _validate(config: Config, run: Path) -> dict[str, float | None]:
     if needs_of(config).workers == 1:
-        return evaluate_run(run, part="val", progress=False, references=False)["scBIG"]
+        return _score(str(run), "val")
     return ray.get(score_task(config).remote(str(run), "val"))
 
 
 def score_task(config: Config) -> Any:
-    """A Ray task that scores a run where one of its workers would fit: (run, part) -> scores of scBIG."""
+    """A Ray task that scores a run where one of its workers would fit: (run, part) -> scores of its model."""
     bundle = needs_of(config).bundle()
     task = ray.remote(_score)
     return task.options(
@@ -113,4 +115,5 @@ def score_task(config: Config) -> Any:
 
 
 def _score(run: str, part: str) -> dict[str, float | None]:
-    return evaluate_run(Path(run), part=part, progress=False, references=False)["scBIG"]  # type: ignore[arg-type]
+    model = method_name(load_config(Path(run) / "config.yaml"))
+    return evaluate_run(Path(run), part=part, progress=False, references=False)[model]  # type: ignore[arg-type]

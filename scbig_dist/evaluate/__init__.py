@@ -1,9 +1,21 @@
 """Held-out conditions, predicted and scored."""
 
+from scbig_dist.evaluate.cell_eval import CellEvalFiles
 from scbig_dist.evaluate.prediction import write_prediction
 from scbig_dist.evaluate.references import LATENT_CEILING
 from scbig_dist.evaluate.request import find_request
 from scbig_dist.evaluate.run import evaluate_run
-from scbig_dist.evaluate.table import print_scores
+from scbig_dist.evaluate.seeds import evaluate_seeds
+from scbig_dist.evaluate.table import print_intervals, print_scores, print_spreads
 
-__all__ = ["LATENT_CEILING", "evaluate_run", "find_request", "print_scores", "write_prediction"]
+__all__ = [
+    "LATENT_CEILING",
+    "CellEvalFiles",
+    "evaluate_run",
+    "evaluate_seeds",
+    "find_request",
+    "print_intervals",
+    "print_scores",
+    "print_spreads",
+    "write_prediction",
+]

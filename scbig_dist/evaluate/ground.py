@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ from scbig_dist.screen.splits import Split
 from scbig_dist.store.reader import Store
 
 Array = NDArray[np.float64]
+X = TypeVar("X")
+Y = TypeVar("Y")
 
 N_COMPONENTS = 50
 MAX_PCA_CELLS = 20_000  # more cells move the components less than their sampling error
@@ -28,15 +32,19 @@ MAX_CONDITION_CELLS = 2_000  # for differential expression
 
 @dataclass(frozen=True)
 class ControlPool:
-    """A seeded draw of one context's control cells: in PCs, and sorted per gene for rank sums."""
+    """A seeded draw of one context's control cells: positions in the store, and the same in PCs."""
 
+    cells: NDArray[np.int64]
     cloud: Array
-    sorted: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Ground:
-    """A store's panel, the principal components of the training cells, and the control cells."""
+    """A store's panel, the principal components of the training cells, and the control cells.
+
+    `threads` work on conditions side by side. `cache` is where p-values of differential expression
+    are kept between evaluations (significance.py); None: nowhere.
+    """
 
     store: Store
     n_genes: int
@@ -45,6 +53,9 @@ class Ground:
     pca: PrincipalComponents
     n_pca_cells: int
     pools: dict[str, ControlPool]
+    threads: int = 1
+    cache: Path | None = None
+    _sorted: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def rng(self, purpose: str) -> np.random.Generator:
         return generator(self.seed, purpose)
@@ -60,6 +71,12 @@ class Ground:
     def cloud(self, cells: NDArray[np.int64]) -> Array:
         """The store's cells in PCs."""
         return self.project(self.store.dense(cells, self.n_genes))
+
+    def sorted_control(self, context: str) -> NDArray[np.float32]:
+        """The context's drawn control cells as rank sums take them; made at the first question."""
+        if context not in self._sorted:
+            self._sorted[context] = sort_control(self.store.dense(self.pools[context].cells, self.n_genes))
+        return self._sorted[context]
 
     def control_cloud(self, condition: Condition) -> Array:
         """`n_cells` control cells of the condition's context (fewer where there are fewer), its own draw."""
@@ -78,7 +95,24 @@ def draw(cells: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[
     return cells if len(cells) <= n else np.sort(rng.choice(cells, n, replace=False))
 
 
-def lay_ground(store: Store, split: Split, contexts: Sequence[str], n_genes: int, n_cells: int, seed: int) -> Ground:
+def side_by_side(threads: int, work: Callable[[X], Y], items: Sequence[X]) -> list[Y]:
+    """`work` of every item, in their order; for work that lets go of the GIL."""
+    if threads == 1 or len(items) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, items))
+
+
+def lay_ground(
+    store: Store,
+    split: Split,
+    contexts: Sequence[str],
+    n_genes: int,
+    n_cells: int,
+    seed: int,
+    threads: int = 1,
+    cache: Path | None = None,
+) -> Ground:
     """PCs of the training cells (all controls and the training conditions), controls of the contexts."""
     controls = [condition for condition in store.conditions if condition.is_control]
     cells = np.sort(np.concatenate([store.cells(condition) for condition in (*controls, *split.train)]))
@@ -92,9 +126,8 @@ def lay_ground(store: Store, split: Split, contexts: Sequence[str], n_genes: int
     kept = list(blocks()) if len(cells) * n_genes <= MAX_KEPT_VALUES else None
     n_components = min(N_COMPONENTS, n_genes, len(cells) - 1)
     pca = fit_pca(blocks if kept is None else lambda: kept, n_genes, n_components, generator(seed, "pca"))
-    ground = Ground(store, n_genes, n_cells, seed, pca, len(cells), {})
+    ground = Ground(store, n_genes, n_cells, seed, pca, len(cells), {}, threads, cache)
     for context in sorted(set(contexts)):
         rows = ground.draw(store.cells(store.control(context)), MAX_CONTROL_CELLS, f"pool {context}")
-        dense = store.dense(rows, n_genes)
-        ground.pools[context] = ControlPool(ground.project(dense), sort_control(dense))
+        ground.pools[context] = ControlPool(rows, ground.cloud(rows))
     return ground

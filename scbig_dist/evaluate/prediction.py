@@ -1,4 +1,4 @@
-"""Predicted cells as an AnnData file."""
+"""Predicted cells as an AnnData file, written."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import uuid
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from scbig_dist.conditions import Condition
 from scbig_dist.config import Config
+from scbig_dist.models.names import method_name
 from scbig_dist.new_file import PatientFile
 from scbig_dist.settings import dump_config
 
@@ -25,25 +27,35 @@ def write_prediction(
 
     `obs` holds `condition` and `context` (and `dose`, where the condition has one), `uns["scbig"]` the provenance.
     """
-    import anndata as ad  # half a second to import, which every trial would pay
-    import h5py
-    from anndata.io import write_elem
-
     obs = pd.DataFrame(
         {"condition": condition.perturbation, "context": condition.context},
         index=[f"predicted_{row}" for row in range(len(cells))],
     )
     if condition.dose is not None:
         obs["dose"] = condition.dose
-    data = ad.AnnData(X=np.maximum(cells, 0.0), obs=obs, var=pd.DataFrame(index=genes))
-    data.uns["scbig"] = {
-        "source": "predicted by scBIG",
+    write_cells(path, np.maximum(cells, 0.0), obs, genes, provenance(config, run, seed))
+
+
+def provenance(config: Config, run: Path, seed: int) -> dict[str, Any]:
+    """Where predicted cells come from, for `uns["scbig"]`."""
+    return {
+        "source": f"predicted by {method_name(config)}",
         "version": version("scbig-dist"),
         "run": str(run),
         "config_sha256": hashlib.sha256(dump_config(config).encode()).hexdigest(),
         "seed": seed,
         "expression": f"log1p, library size {config.data.target_sum:g}",
     }
+
+
+def write_cells(path: Path, x: Any, obs: pd.DataFrame, genes: list[str], source: dict[str, Any]) -> None:
+    """An .h5ad of expression (cell, gene), dense or CSR; the file appears whole, an older one is replaced."""
+    import anndata as ad  # half a second to import, which every trial would pay
+    import h5py
+    from anndata.io import write_elem
+
+    data = ad.AnnData(X=x, obs=obs, var=pd.DataFrame(index=genes))
+    data.uns["scbig"] = source
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
     try:

@@ -25,8 +25,8 @@ def score_references(ground: Ground, split: Split, truth: Truth) -> References:
     """Score every baseline, fitted on the training conditions, and the split halves of the true cells."""
     shifts = training_shifts(ground.store, split.train, ground.n_genes)
     scores = {
-        name: score(from_shifts(ground, truth, predicted), truth)
+        name: score(from_shifts(ground, truth, predicted), truth, ground.threads)
         for name, predicted in predict_shifts(shifts, truth.conditions).items()
     }
-    scores[CEILING] = score(*split_halves(ground, truth))
+    scores[CEILING] = score(*split_halves(ground, truth), ground.threads)
     return References(scores, absent_targets(shifts, truth.conditions))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from scbig_dist.conditions import Condition
-from scbig_dist.evaluate.ground import MAX_CONDITION_CELLS, Ground
+from scbig_dist.evaluate.ground import Ground, side_by_side
+from scbig_dist.evaluate.significance import expression_p
 from scbig_dist.metrics import profiles
-from scbig_dist.metrics.de import rank_sum_p, significant_genes
+from scbig_dist.metrics.de import significant_genes
 from scbig_dist.metrics.distribution import e_dist, wasserstein, wasserstein_exact
+from scbig_dist.metrics.summary import DISTRIBUTION_METRICS
 from scbig_dist.models.means import control_profiles, mean_of_cells, mean_profiles, target_columns
 
 Array = NDArray[np.float64]
@@ -49,19 +50,14 @@ def find_truth(ground: Ground, conditions: Sequence[Condition], progress: bool =
     store, n_genes = ground.store, ground.n_genes
     means = mean_profiles(store, conditions, n_genes)
     controls = control_profiles(store, conditions, n_genes)
-    p, clouds = np.ones_like(means), []
-    for row, condition in enumerate(track(conditions, "true cells", disable=not progress, transient=True)):
-        cells = ground.draw(store.cells(condition), MAX_CONDITION_CELLS, f"DE {condition.name}")
-        p[row] = rank_sum_p(store.dense(cells, n_genes), ground.pools[condition.context].sorted)
-        clouds.append(ground.cloud(true_cells(ground, condition)))
     return Truth(
         tuple(conditions),
         means,
         controls,
         profiles.top_genes(means, controls),
-        significant_genes(p),
+        significant_genes(expression_p(ground, conditions, progress)),
         tuple(target_columns(store, condition, n_genes) for condition in conditions),
-        tuple(clouds),
+        tuple(ground.cloud(true_cells(ground, condition)) for condition in conditions),
     )
 
 
@@ -79,10 +75,17 @@ def from_shifts(ground: Ground, truth: Truth, shifts: Array) -> Prediction:
     return Prediction(truth.controls + shifts, clouds)
 
 
-def from_cells(ground: Ground, cells: Sequence[NDArray[np.float32]]) -> Prediction:
-    """Predicted cells (cell, gene), one array per condition."""
-    means = np.stack([block.mean(axis=0, dtype=np.float64) for block in cells])
-    return Prediction(means, [ground.project(block[: ground.n_cells]) for block in cells])
+def from_cells(ground: Ground, cells: Iterable[NDArray[np.float32]]) -> Prediction:
+    """Predicted cells (cell, gene), one array per condition, each let go once it is used.
+
+    NaN cells are a prediction that a model does not give: no cloud, and every score NaN.
+    """
+    means: list[Array] = []
+    clouds: list[Array | None] = []
+    for block in cells:
+        means.append(block.mean(axis=0, dtype=np.float64))
+        clouds.append(None if np.isnan(means[-1]).any() else ground.project(block[: ground.n_cells]))
+    return Prediction(np.stack(means), clouds)
 
 
 def split_halves(ground: Ground, truth: Truth) -> tuple[Prediction, Truth]:
@@ -104,11 +107,11 @@ def split_halves(ground: Ground, truth: Truth) -> tuple[Prediction, Truth]:
     return Prediction(np.array(halves[0]), clouds[0]), other
 
 
-def score(prediction: Prediction, truth: Truth) -> Scores:
+def score(prediction: Prediction, truth: Truth, threads: int = 1) -> Scores:
     """Every metric of SPEC section 6 for every condition, in the order of the tables."""
     given, means, controls, top = prediction.means, truth.means, truth.controls, truth.top
-    pairs = [(cloud, true) for cloud, true in zip(prediction.clouds, truth.clouds, strict=True)]
-    distances = {"e_dist": e_dist, "wasserstein": wasserstein, "wasserstein_exact": wasserstein_exact}
+    pairs = list(zip(prediction.clouds, truth.clouds, strict=True))
+    distances = np.array(side_by_side(threads, _distances, pairs)).reshape(len(pairs), len(DISTRIBUTION_METRICS))
     return {
         "pearson_delta": profiles.pearson_delta(given, means, controls),
         "pearson_delta_de": profiles.pearson_delta_de(given, means, controls, top),
@@ -120,11 +123,16 @@ def score(prediction: Prediction, truth: Truth) -> Scores:
         "mse": profiles.mse(given, means),
         "mae": profiles.mae(given, means),
         "discr_cos": profiles.discr_cos(given, means, controls),
-        **{
-            name: np.array([np.nan if cloud is None else distance(cloud, true) for cloud, true in pairs])
-            for name, distance in distances.items()
-        },
+        **dict(zip(DISTRIBUTION_METRICS, distances.T, strict=True)),
     }
+
+
+def _distances(pair: tuple[Array | None, Array]) -> tuple[float, ...]:
+    """The DISTRIBUTION_METRICS of a predicted and a true cloud."""
+    predicted, true = pair
+    if predicted is None:
+        return (float("nan"),) * len(DISTRIBUTION_METRICS)
+    return e_dist(predicted, true), wasserstein(predicted, true), wasserstein_exact(predicted, true)
 
 
 def _pds(predicted: Array, truth: Truth) -> Array:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import false_discovery_control
+
+from scbig_dist.metrics.jit import jit
 
 Array = NDArray[np.float64]
 
@@ -24,8 +25,9 @@ def rank_sum_p(cells: NDArray[np.float32], sorted_control: NDArray[np.float32]) 
 
     The normal approximation without continuity correction, its variance corrected for ties:
     scanpy's `rank_genes_groups(method="wilcoxon", tie_correct=True)`, and scipy's
-    `mannwhitneyu(method="asymptotic", use_continuity=False)`. A gene that is constant over
-    all cells has p 1. NaN where a side is empty.
+    `mannwhitneyu(method="asymptotic", use_continuity=False)`. pdex, and so cell-eval, corrects
+    for continuity, which makes every p a little larger. A gene that is constant over all cells
+    has p 1. NaN where a side is empty.
     """
     n, m = len(cells), sorted_control.shape[1]
     if min(n, m) == 0:
@@ -45,7 +47,7 @@ def significant_genes(p: Array, alpha: float = ALPHA) -> NDArray[np.bool_]:
     return false_discovery_control(known, axis=1, method="bh") < alpha
 
 
-@njit(cache=True)
+@jit
 def _merge(x, y):
     """Rank sum of x among x and y, and Σ(t³ − t) over groups of t equal values, per row.
 

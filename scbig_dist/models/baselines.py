@@ -9,7 +9,7 @@ Predictions are (condition, gene); a row that a baseline cannot give is NaN, nev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,26 +99,54 @@ def predict_ridge_additive(shifts: Shifts, conditions: Sequence[Condition], ridg
     return predicted
 
 
-def predict_linear(shifts: Shifts, conditions: Sequence[Condition], ridge: float = LINEAR_RIDGE) -> Array:
+def predict_linear(
+    shifts: Shifts,
+    conditions: Sequence[Condition],
+    ridge: float = LINEAR_RIDGE,
+    loadings: Array | None = None,
+    target_rows: Mapping[str, Array] | None = None,
+) -> Array:
     """`Y ≈ G W Pᵀ + b` (Ahlmann-Eltze, Huber and Anders 2025) on mean shifts.
 
     Y is (gene, training condition), b its mean over conditions, G (gene, 10) the first left
     singular vectors of Y − b, P (condition, 10) the rows of G at a condition's targets,
     summed; W by least squares with the ridge on both sides. A target outside the panel is
     a zero row (`absent_targets` counts them), so a condition of such targets gets b.
+    Linear-ext gives G from outside: `loadings` (gene, e), and `target_rows` for targets that
+    the same source knows, in the panel or not.
     """
     if not shifts.conditions:
         return _undefined(shifts, conditions)
     intercept = shifts.values.mean(axis=0)
     centred = (shifts.values - intercept).T
-    left, _, _ = np.linalg.svd(centred, full_matrices=False)
-    loadings = left[:, :LINEAR_COMPONENTS]
-    p = _target_rows(shifts, loadings, shifts.conditions)
+    if loadings is None:
+        loadings = np.linalg.svd(centred, full_matrices=False)[0][:, :LINEAR_COMPONENTS]
+    rows = target_rows if target_rows is not None else dict(zip(shifts.genes, loadings, strict=True))
+    p = _summed(rows, loadings.shape[1], shifts.conditions)
     penalty = ridge * np.eye(loadings.shape[1])
     # W = (GᵀG + λI)⁻¹ Gᵀ (Y − b) P (PᵀP + λI)⁻¹; both brackets are symmetric.
     weights = np.linalg.solve(loadings.T @ loadings + penalty, loadings.T @ centred @ p)
     weights = np.linalg.solve(p.T @ p + penalty, weights.T).T
-    return _target_rows(shifts, loadings, conditions) @ weights.T @ loadings.T + intercept
+    return _summed(rows, loadings.shape[1], conditions) @ weights.T @ loadings.T + intercept
+
+
+def predict_knn(shifts: Shifts, conditions: Sequence[Condition], vectors: Mapping[str, Array], n: int) -> Array:
+    """The mean shift of the n training conditions whose target vectors point most nearly the same way.
+
+    A condition's vector is the sum of its targets' unit vectors; nearness is the cosine.
+    Undefined for a condition none of whose targets has a vector.
+    """
+    predicted = _undefined(shifts, conditions)
+    units = {target: vector / max(float(np.linalg.norm(vector)), 1e-12) for target, vector in vectors.items()}
+    width = len(next(iter(vectors.values()), ()))
+    trained, wanted = (_rows_of_unit_length(_summed(units, width, some)) for some in (shifts.conditions, conditions))
+    able = np.flatnonzero(trained.any(axis=1))
+    if not len(able):
+        return predicted
+    for row in np.flatnonzero(wanted.any(axis=1)):
+        nearest = able[np.argsort(-(trained[able] @ wanted[row]), kind="stable")[:n]]
+        predicted[row] = shifts.values[nearest].mean(axis=0)
+    return predicted
 
 
 BASELINES: dict[str, Callable[[Shifts, Sequence[Condition]], Array]] = {
@@ -162,6 +190,15 @@ def _indicators(conditions: Sequence[Condition], targets: list[str]) -> Array:
     return indicators
 
 
-def _target_rows(shifts: Shifts, loadings: Array, conditions: Sequence[Condition]) -> Array:
-    """(condition, component): rows of the loadings at each condition's targets, summed."""
-    return _indicators(conditions, list(shifts.genes)) @ loadings
+def _summed(rows: Mapping[str, Array], width: int, conditions: Sequence[Condition]) -> Array:
+    """(condition, width): the vectors of each condition's targets, summed; nothing for a target without one."""
+    total = np.zeros((len(conditions), width))
+    for index, condition in enumerate(conditions):
+        for target in condition.targets:
+            if target in rows:
+                total[index] += rows[target]
+    return total
+
+
+def _rows_of_unit_length(rows: Array) -> Array:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

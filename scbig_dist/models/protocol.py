@@ -72,6 +72,31 @@ class FlowBatch:
 
 
 @dataclass(frozen=True)
+class PairBatch:
+    """Perturbed cells and control cells of the same contexts, log-normalised, grouped by condition.
+
+    Row i of `x` belongs to condition i ÷ (cells per condition); groups are contiguous and of equal
+    size. Row i of `control` is an independent draw from that condition's context, not its pair.
+    """
+
+    control: Float[Tensor, "cell gene"]
+    x: Float[Tensor, "cell gene"]
+    conditions: ConditionInput
+
+
+@dataclass(frozen=True)
+class ShiftBatch:
+    """Genes of training conditions that the base was fitted without: features, and what is missing to the truth."""
+
+    features: Float[Tensor, "row feature"]
+    correction: Float[Tensor, " row"]
+
+
+Batch = CellBatch | FlowBatch | PairBatch | ShiftBatch
+"""What some stage feeds its model."""
+
+
+@dataclass(frozen=True)
 class StageLoss:
     """The loss to descend, and its named parts for the log (detached)."""
 
@@ -88,7 +113,7 @@ class PerturbationModel(Protocol):
         """The modules that learn in a stage."""
         ...
 
-    def loss(self, stage: str, batch: CellBatch | FlowBatch) -> StageLoss:
+    def loss(self, stage: str, batch: Batch) -> StageLoss:
         """The loss of one micro-batch."""
         ...
 

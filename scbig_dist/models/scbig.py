@@ -14,7 +14,8 @@ from scbig_dist.config import Config
 from scbig_dist.flow.coupling import couple
 from scbig_dist.flow.path import sample_path
 from scbig_dist.flow.solver import solve
-from scbig_dist.models.protocol import AlignBatch, CellBatch, ConditionInput, FlowBatch, StageLoss
+from scbig_dist.models.protocol import AlignBatch, Batch, CellBatch, ConditionInput, FlowBatch, ShiftBatch, StageLoss
+from scbig_dist.models.shift_head import ShiftHead, ShiftInputs
 from scbig_dist.nn.condition import ConditionEncoder
 from scbig_dist.nn.gcae import Autoencoder
 from scbig_dist.nn.pca import PCAAutoencoder, PrincipalComponents
@@ -36,13 +37,19 @@ class ModelInputs:
     pathways: Float[Tensor, "pathway gene"] | None
     n_contexts: int
     with_dose: bool
+    shift: ShiftInputs | None = None
 
 
 class ScBIG(nn.Module):
-    """The protocol's model: stages `autoencoder` and `flow`."""
+    """The protocol's model: stages `autoencoder` and `flow`; between them `shift`, where a head says where means go.
 
-    stages: tuple[str, ...] = ("autoencoder", "flow")
+    With a head the flow learns cells around their condition's mean, from controls around
+    theirs; a predicted cell is its control cell, moved by the head's shift and by what the
+    flow changes beyond a common shift of all cells.
+    """
+
     latent_scale: Tensor
+    control_mean: Tensor
     modules_mean: Tensor
     pathways_mean: Tensor | None
 
@@ -57,6 +64,13 @@ class ScBIG(nn.Module):
             inputs.target_vectors, inputs.target_known, flow, inputs.n_contexts, inputs.with_dose
         )
         self.velocity = VelocityField(config.gcae.latent_dim, config.flow)
+        self.shift: ShiftHead | None = None
+        if inputs.shift is not None:
+            vectors, known = inputs.target_vectors, inputs.target_known
+            self.shift = ShiftHead(inputs.shift, vectors, known, inputs.module_of_gene, config.shift)
+            self.register_buffer("control_mean", inputs.shift.control_mean, persistent=False)
+        learns = config.shift.head == "network"  # a ridge alone is computed
+        self.stages: tuple[str, ...] = ("autoencoder", "shift", "flow") if learns else ("autoencoder", "flow")
         n_modules = int(inputs.module_of_gene.max()) + 1
         membership = torch.zeros(n_modules, len(inputs.module_of_gene))
         membership[inputs.module_of_gene, torch.arange(len(inputs.module_of_gene))] = 1.0
@@ -69,6 +83,9 @@ class ScBIG(nn.Module):
     def stage_modules(self, stage: str) -> list[nn.Module]:
         if stage == "autoencoder":
             return [self.autoencoder]
+        if stage == "shift":
+            assert self.shift is not None
+            return [self.shift]
         flow: list[nn.Module] = [self.condition, self.velocity]
         return [*flow, self.autoencoder] if self.config.flow.train_autoencoder else flow
 
@@ -78,10 +95,14 @@ class ScBIG(nn.Module):
     def decode(self, z: Float[Tensor, "cell latent"]) -> Float[Tensor, "cell gene"]:
         return self.autoencoder.decode(z * self.latent_scale)
 
-    def loss(self, stage: str, batch: CellBatch | FlowBatch) -> StageLoss:
+    def loss(self, stage: str, batch: Batch) -> StageLoss:
         if isinstance(batch, CellBatch):
             residual = self.autoencoder(batch.x) - batch.x
             return StageLoss(residual.square().sum() / (batch.n_mean * batch.x.shape[1]))
+        if isinstance(batch, ShiftBatch):
+            assert self.shift is not None
+            return StageLoss(self.shift.loss(batch))
+        assert isinstance(batch, FlowBatch), stage
         return self._flow_loss(batch)
 
     def _flow_loss(self, batch: FlowBatch) -> StageLoss:
@@ -149,7 +170,18 @@ class ScBIG(nn.Module):
         c = self.condition(condition.targets, condition.context, condition.dose)
         method, n_steps = ("midpoint", VALIDATION_STEPS) if fast else (flow.solver, flow.solver_steps)
         z1 = solve(lambda t, x: self.velocity(t, x, c), z0, method, n_steps, flow.tolerance)
-        return self.decode(z1)
+        if self.shift is None:
+            return self.decode(z1)
+        moved = control + self.decode(z1) - self.decode(z0)
+        # Moved together so that the cells' mean is the head's: the draw of control cells adds no noise to it.
+        mean = self.control_mean[condition.context] + self.shift(condition).to(control)
+        return moved - moved.mean(0) + mean
+
+    def extend(self, vectors: Float[Tensor, "target e"]) -> None:
+        """Add targets that training has not met, by their prior vectors."""
+        self.condition.embedding.extend(vectors)
+        if self.shift is not None:
+            self.shift.extend(vectors)
 
 
 def _autoencoder(inputs: ModelInputs, config: Config) -> nn.Module:

@@ -69,6 +69,13 @@ class Attention(nn.Module):
         weights = logits.unflatten(2, (n_points, self.n_heads)).softmax(2).flatten(2)
         return weights @ values.view(rows) + self.out.bias
 
+    def weights(
+        self, queries: Float[Tensor, "cell query d"], tokens: Float[Tensor, "cell token d"]
+    ) -> Float[Tensor, "cell query token"]:
+        """What each query takes from each token, averaged over heads: rows of sum 1. To be read; no form above needs it."""
+        q, k = self._split(self.query(queries)), self._split(self.key(tokens))
+        return (q @ k.transpose(2, 3) * self.head_width**-0.5).softmax(3).mean(1)
+
     def _split(self, x: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell head token e"]:
         return x.unflatten(2, (self.n_heads, self.head_width)).transpose(1, 2)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -43,12 +45,24 @@ class InducedBlock(nn.Module):
         self.absorb = n_inducing * n_heads < width  # beyond, projecting the tokens is cheaper
 
     def forward(self, tokens: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell token d"]:
+        points = self._points(tokens)
+        spread = self.spread.spread(tokens, points) if self.absorb else self.spread(tokens, points)
+        return self.feed_forward(self.spread_norm(tokens + spread))
+
+    def weights(self, tokens: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell token token"]:
+        """What each token (row) takes from each token through the points, rows of sum 1: spread · gather.
+
+        Each factor is averaged over its heads, which equals the average over all pairs of heads.
+        The mixing among the points between them is left out.
+        """
+        shared = self.points.expand(tokens.shape[0], -1, -1)
+        return self.spread.weights(tokens, self._points(tokens)) @ self.gather.weights(shared, tokens)
+
+    def _points(self, tokens: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell point d"]:
         shared = self.points.expand(tokens.shape[0], -1, -1)
         gathered = self.gather.gather(self.points, tokens) if self.absorb else self.gather(shared, tokens)
         points = self.gather_norm(shared + gathered)
-        points = self.mix_norm(points + self.mix(points, points))
-        spread = self.spread.spread(tokens, points) if self.absorb else self.spread(tokens, points)
-        return self.feed_forward(self.spread_norm(tokens + spread))
+        return self.mix_norm(points + self.mix(points, points))
 
 
 class PlainBlock(nn.Module):
@@ -62,6 +76,10 @@ class PlainBlock(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell token d"]:
         return self.feed_forward(self.norm(tokens + self.attention(tokens, tokens)))
+
+    def weights(self, tokens: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell token token"]:
+        """What each token (row) takes from each, averaged over heads; rows of sum 1."""
+        return self.attention.weights(tokens, tokens)
 
 
 class LeanBlock(nn.Module):
@@ -81,8 +99,15 @@ class LeanBlock(nn.Module):
         self.spread_norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell token d"]:
-        points = self.process(self.gather_norm(self.points + self.gather.gather(self.points, tokens)))
-        return self.spread_norm(tokens + self.spread.spread(tokens, points))
+        return self.spread_norm(tokens + self.spread.spread(tokens, self._points(tokens)))
+
+    def weights(self, tokens: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell token token"]:
+        """As in `InducedBlock`: spread · gather, the processing between them left out."""
+        shared = self.points.expand(tokens.shape[0], -1, -1)
+        return self.spread.weights(tokens, self._points(tokens)) @ self.gather.weights(shared, tokens)
+
+    def _points(self, tokens: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell point d"]:
+        return self.process(self.gather_norm(self.points + self.gather.gather(self.points, tokens)))
 
 
 class Blocks(nn.Sequential):
@@ -99,6 +124,15 @@ class Blocks(nn.Sequential):
             else:
                 tokens = block(tokens)
         return tokens
+
+    def weights(self, tokens: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell token token"]:
+        """The blocks' attention from token (row) to token, averaged over blocks; to be read, not trained through."""
+        maps = []
+        block: Any
+        for block in self:
+            maps.append(block.weights(tokens))
+            tokens = block(tokens)
+        return torch.stack(maps).mean(0)
 
 
 def build_blocks(config: GCAEConfig, recompute: bool) -> Blocks:

@@ -70,8 +70,14 @@ class Autoencoder(nn.Module):
 
     def tokens(self, x: Float[Tensor, "cell gene"]) -> Float[Tensor, "cell module d"]:
         """The encoder's module tokens, after its blocks."""
-        tokens = self.project(x - self.gene_mean) + self.encoder_stream()
-        return self.encoder(self.dropout(tokens))
+        return self.encoder(self._enter(x))
+
+    def attention(self, x: Float[Tensor, "cell gene"]) -> Float[Tensor, "cell module module"]:
+        """What each module (row, of those with genes) takes from each in the encoder, averaged over heads and blocks."""
+        return self.encoder.weights(self._enter(x))
+
+    def _enter(self, x: Float[Tensor, "cell gene"]) -> Float[Tensor, "cell module d"]:
+        return self.dropout(self.project(x - self.gene_mean) + self.encoder_stream())
 
     def encode(self, x: Float[Tensor, "cell gene"]) -> Float[Tensor, "cell latent"]:
         return self.to_latent(self.pooling(self.tokens(x)))

@@ -85,9 +85,10 @@ def tables_of(book: Mapping[str, Any]) -> list[str]:
 
 
 def compare(study: StudyFiles, table: str, column: str, mode: str, book: Mapping[str, Any]) -> Comparison:
-    """Every number of `table` beside the test score of the trial with the same settings.
+    """Every number of `table` beside the test score of the trial of the same name, or else with the same settings.
 
-    `column` and `mode` (`max` or `min`) choose among trials with equal settings. An unknown table is a UserError.
+    A row without settings is otherwise a method: its score in the best trial's run. `column` and `mode`
+    (`max` or `min`) choose among trials with equal settings. An unknown table is a UserError.
     """
     if table not in tables_of(book):
         raise UserError(
@@ -96,12 +97,16 @@ def compare(study: StudyFiles, table: str, column: str, mode: str, book: Mapping
     printed = _printed(table, book)
     rows: list[Row] = []
     for line in printed:
-        trial = _matching(study, line, column, mode)
+        unknown = book.get("unmatched", {}).get(table, {}).get(line.name)
+        named = None if unknown else _named(study, book.get("trials", {}).get(table, {}).get(line.name, line.name))
+        trial = None if unknown else named or _matching(study, line, column, mode)
         run = None if trial is None else study.runs.get(str(trial["trial"]))
-        by_method = not line.settings
+        method = "scBIG" if named or line.settings else line.name
+        if method not in ("scBIG", *(run.scores if run else ())):
+            trial = None  # neither a trial nor a method of this study
         for metric, value in line.values.items():
-            ours = None if trial is None else _ours(trial, run, metric, line.name if by_method else "scBIG")
-            reasons = _reasons(trial, run, line, metric, ours, book, column)
+            ours = None if trial is None else _ours(trial, run, metric, method)
+            reasons = [unknown] if unknown else _reasons(trial, run, line, metric, ours, book, column)
             rows.append(Row(_setting_text(line, trial, study), metric, value, ours, tuple(reasons)))
     source = book.get("source", {})
     return Comparison(
@@ -144,6 +149,12 @@ def setting_of(study: StudyFiles, trial: Mapping[str, Any], address: str) -> Any
         return trial[address]
     run = study.runs.get(str(trial["trial"]))
     return flatten(run.config).get(address) if run else None
+
+
+def _named(study: StudyFiles, name: str) -> dict[str, Any] | None:
+    """The finished trial that was named so beforehand."""
+    done = (t for t in _records(study.trials) if t.get("status") == "finished")
+    return next((trial for trial in done if trial.get("name") == name), None)
 
 
 def _matching(study: StudyFiles, line: _Printed, column: str, mode: str) -> dict[str, Any] | None:
@@ -192,7 +203,7 @@ def _reasons(
 ) -> list[str]:  # fmt: skip
     """What makes the two numbers differ beside the method; empty: comparable."""
     if trial is None:
-        return ["no finished trial with these settings"]
+        return ["no finished trial with these settings" if line.settings else "no finished trial of this name"]
     if ours is None:
         if metric in COSTS:
             return ["not measured"]

@@ -162,8 +162,8 @@ def _best(study: StudyFiles, question: Question, best: str | None) -> list[Block
 
 
 def _published(study: StudyFiles, question: Question) -> list[Block]:
-    table = study.asked.get("published")
-    if not table:
+    asked = study.asked.get("published")
+    if not asked:
         return []
     blocks: list[Block] = [Heading("Published beside ours")]
     book = read_published()
@@ -172,17 +172,19 @@ def _published(study: StudyFiles, question: Question) -> list[Block]:
             *blocks,
             Text("tune/published.yaml is not beside the package: the paper's values are not shown.", "note"),
         ]
-    try:
-        comparison = compare(study, str(table), question.column, question.mode, book)
-    except UserError as error:
-        return [*blocks, Text(f"{error}.", "note")]
-    return [
-        *blocks,
-        Text(f"The paper's {comparison.printed_as}, beside the test scores of this study. {comparison.source}."),
-        Text(f"Published hardware: {comparison.hardware}."),
-        Text(f"Our hardware: {_hardware(study)}."),
-        published_table(comparison),
-    ]
+    for table in [asked] if isinstance(asked, str) else asked:
+        try:
+            comparison = compare(study, str(table), question.column, question.mode, book)
+        except UserError as error:
+            blocks.append(Text(f"{error}.", "note"))
+            continue
+        blocks += [
+            Text(f"The paper's {comparison.printed_as}, beside the test scores of this study. {comparison.source}."),
+            Text(f"Published hardware: {comparison.hardware}."),
+            Text(f"Our hardware: {_hardware(study)}."),
+            published_table(comparison),
+        ]
+    return blocks
 
 
 def _hardware(study: StudyFiles) -> str:

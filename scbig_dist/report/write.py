@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scbig_dist.errors import UserError
 from scbig_dist.report import style
-from scbig_dist.report.document import Picture
+from scbig_dist.report.document import Document, Picture
 from scbig_dist.report.html import to_html
 from scbig_dist.report.markdown import to_markdown
 from scbig_dist.report.reading import kind_of, read_run, read_study
@@ -22,19 +22,23 @@ def write_report(path: Path, out: Path | None = None) -> Path:
     said in the report. A folder that is neither a run nor a study, or an unwritable one, is a UserError.
     """
     document = study_document(read_study(path)) if kind_of(path) == "study" else run_document(read_run(path))
-    folder = path / "report" if out is None else out
+    return write_document(document, path / "report" if out is None else out, "report")
+
+
+def write_document(document: Document, folder: Path, name: str) -> Path:
+    """Write `name`.md, `name`.html and the figures of a document into a folder; the HTML file's path."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for block in document.blocks:
             if isinstance(block, Picture):
                 style.save(block.figure, folder, block.name)
-        _replace(folder / "report.md", to_markdown(document))
-        _replace(folder / "report.html", to_html(document))
+        _replace(folder / f"{name}.md", to_markdown(document))
+        _replace(folder / f"{name}.html", to_html(document))
     except OSError as error:
         raise UserError(
-            f"report {folder}: cannot be written ({error.strerror or error}); choose another folder with -o"
+            f"{name} {folder}: cannot be written ({error.strerror or error}); choose another folder with -o"
         ) from None
-    return folder / "report.html"
+    return folder / f"{name}.html"
 
 
 def _replace(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from scbig_dist.errors import UserError
+from scbig_dist.errors import UserError, listed
 from scbig_dist.screen.textfile import open_text
 
 
@@ -55,9 +55,21 @@ def read_pathways(path: Path | str) -> dict[str, tuple[str, ...]]:
     return pathways
 
 
-def pathway_matrix(pathways: Mapping[str, Sequence[str]], genes: Sequence[str], min_genes: int) -> PathwayMatrix:
-    """Pathways with at least `min_genes` of `genes`, in the order of the file."""
+def pathway_matrix(
+    pathways: Mapping[str, Sequence[str]], genes: Sequence[str], min_genes: int, where: str = "pathways"
+) -> PathwayMatrix:
+    """Pathways with at least `min_genes` of `genes`, in the order of the file; perhaps none.
+
+    Raises UserError, which opens with `where`, if not one of `genes` is in any set: then the
+    symbols are not the panel's, whatever `min_genes` is.
+    """
     position = {gene: i for i, gene in enumerate(genes)}
+    known = {gene for members in pathways.values() for gene in members}
+    if known.isdisjoint(position):
+        raise UserError(
+            f"{where}: no panel gene ({listed(genes, 3)}) is in any of the {len(pathways)} gene sets, which hold "
+            f"{listed(sorted(known), 3)}; give sets with the store's symbols, or leave them out (priors.pathways=null)"
+        )
     names, rows = [], []
     for name, members in pathways.items():
         places = [position[gene] for gene in set(members) if gene in position]

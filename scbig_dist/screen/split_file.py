@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import uuid
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import SplitConfig
-from scbig_dist.errors import UserError, suggest
-from scbig_dist.screen.split_record import Split, check_split, listed, sorted_conditions
+from scbig_dist.config_data import SplitConfig
+from scbig_dist.errors import UserError, listed, suggest
+from scbig_dist.screen.split_record import UNUSED, Split, check_split, sorted_conditions
 
 HAND_WRITTEN = "hand-written"
+USES = ("train", "val", "test")
+KEYS = ("kind", "seed", "sizes", *USES, "parts")
 KINDS = (*get_args(SplitConfig.model_fields["kind"].annotation), HAND_WRITTEN)
 
 
 def write_split(split: Split, path: Path) -> None:
-    """The split as JSON that `read_split` reads back equal."""
+    """The split as JSON that `read_split` reads back equal; the file is whole or not there."""
 
     def names(members: Iterable[Condition]) -> list[str]:
         return [condition.name for condition in members]
@@ -32,7 +37,12 @@ def write_split(split: Split, path: Path) -> None:
         "test": names(split.test),
         "parts": {name: names(members) for name, members in split.parts.items()},
     }
-    path.write_text(json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        beside.write_text(json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def read_split(path: Path, conditions: Sequence[Condition]) -> Split:
@@ -40,16 +50,21 @@ def read_split(path: Path, conditions: Sequence[Condition]) -> Split:
 
     A condition is named `context/A+B`, or `A+B` for all its contexts and doses; the order
     of targets does not matter. Without `train`, everything not named elsewhere trains.
-    Raises UserError on unknown conditions (named) and on leaks.
+    `sizes` is counted anew. Raises UserError on unknown keys and conditions, conditions
+    that come twice, empty parts, and leaks.
     """
     where = f"split {path}"
     tree = _read_json(path, where)
     known = Vocabulary(conditions)
-    groups = {part: known.look_up(tree.get(part, []), part, where) for part in ("train", "val", "test")}
+    groups = {part: known.look_up(tree.get(part, []), part, where) for part in USES}
     parts_tree = tree.get("parts", {})
     if not isinstance(parts_tree, dict):
         raise UserError(f"{where}: 'parts' is not a mapping of names to lists of conditions")
     parts = {name: known.look_up(members, f"parts.{name}", where) for name, members in parts_tree.items()}
+    if empty := [name for name, members in parts.items() if not members]:
+        raise UserError(f"{where}: 'parts.{empty[0]}' has no condition; name at least one or leave it out")
+    if clash := sorted({*parts} & {*USES}):
+        raise UserError(f"{where}: 'parts.{clash[0]}' has the name of a use; give the part another")
     kind, seed = tree.get("kind", HAND_WRITTEN), tree.get("seed")
     if kind not in KINDS:
         raise UserError(f"{where}: unknown kind {kind!r}; {suggest(str(kind), KINDS)}")
@@ -60,7 +75,7 @@ def read_split(path: Path, conditions: Sequence[Condition]) -> Split:
     if "train" not in tree:
         groups["train"] = left
     elif left:
-        parts["unused"] = sorted_conditions((*parts.get("unused", ()), *left))
+        parts[UNUSED] = sorted_conditions((*parts.get(UNUSED, ()), *left))
     split = Split(kind, seed, **groups, parts=parts)
     check_split(split, where)
     return split
@@ -84,7 +99,12 @@ class Vocabulary:
         unknown = sorted(name for name in names if not meant[name])
         if unknown:
             raise UserError(f"{where}: '{part}' names {listed(unknown)}, not in the data; {self.nearest(unknown[0])}")
-        found = set(chain.from_iterable(meant.values()))
+        count = Counter(chain.from_iterable(meant[name] for name in names))
+        if twice := sorted(condition.name for condition, n in count.items() if n > 1):
+            raise UserError(
+                f"{where}: '{part}' names {listed(twice)} more than once (order of targets aside); keep one"
+            )
+        found = set(count)
         controls = sorted(condition.name for condition in found if condition.is_control)
         if controls:
             raise UserError(
@@ -111,11 +131,21 @@ def _read_json(path: Path, where: str) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{where}: no such file")
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=lambda pairs: _unique(pairs, where))
     except json.JSONDecodeError as error:
         raise UserError(f"{where}: not JSON (line {error.lineno}: {error.msg})") from None
     except UnicodeDecodeError:
         raise UserError(f"{where}: not JSON (not UTF-8 text)") from None
     if not isinstance(tree, dict) or "test" not in tree:
         raise UserError(f'{where}: expected {{"train": [...], "val": [...], "test": [...]}}; \'test\' is missing')
+    if unknown := sorted(set(tree) - set(KEYS)):
+        raise UserError(f"{where}: unknown key '{unknown[0]}'; {suggest(unknown[0], KEYS)}")
     return tree
+
+
+def _unique(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
+    """A JSON object; a key that comes twice would silently lose the first list."""
+    twice = sorted(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
+    if twice:
+        raise UserError(f"{where}: '{twice[0]}' comes twice; join the two lists")
+    return dict(pairs)

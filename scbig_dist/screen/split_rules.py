@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import SplitConfig
+from scbig_dist.config_data import SplitConfig
 from scbig_dist.errors import UserError, suggest
+from scbig_dist.screen.split_record import COMBINATIONS, UNUSED, combination_part
 
 T = TypeVar("T", str, Condition)
 
@@ -81,7 +81,7 @@ def holdout(perturbations: Sequence[str], config: SplitConfig, rng: np.random.Ge
     require(config, max(len(genes) - 1, 0), "genes measured as singles can be held out with one left to train", "genes")
     test_genes = set(genes[: config.n_test])
     val_genes = set(genes[config.n_test : config.n_test + config.n_val])
-    draft: Draft[str] = Draft([], [], [], {"test_single": [], "test_double": [], "one_unseen": [], "unused": []})
+    draft: Draft[str] = Draft([], [], [], {"test_single": [], "test_double": [], "one_unseen": [], UNUSED: []})
     for name in perturbations:
         hit = set(targets(name))
         if not hit & (test_genes | val_genes):
@@ -92,54 +92,44 @@ def holdout(perturbations: Sequence[str], config: SplitConfig, rng: np.random.Ge
         elif hit <= val_genes:
             draft.val.append(name)
         else:
-            draft.parts["unused" if hit & val_genes else "one_unseen"].append(name)
+            draft.parts[UNUSED if hit & val_genes else "one_unseen"].append(name)
     return draft
 
 
 def simulation(perturbations: Sequence[str], config: SplitConfig, rng: np.random.Generator) -> Draft[str]:
-    """GEARS' division: `train_fraction` of the genes are seen; of doubles of two seen
-    genes the same share trains. Validation is cut from training by the same rule at 0.9.
+    """GEARS' division: `train_fraction` of the genes are seen; of combinations of seen genes
+    the same share trains. Validation is cut from training by the same rule at 0.9.
 
-    Test parts: `unseen_single` and `combo_seen0`, `combo_seen1`, `combo_seen2` by the
-    number of seen targets (a larger combination of seen genes counts as `combo_seen2`).
+    Test parts: `unseen_single`, and by how many targets occur in training `combo_seen0`
+    (none), `combo_seen1` (some), `combo_seen2` (all). GEARS names the parts before it cuts
+    validation, so that a "seen" gene of its may be nowhere in training; ours counts at the end.
     """
-    rest, parts = divide_by_genes(perturbations, config.train_fraction, rng)
-    train, val_parts = divide_by_genes(rest, VALIDATION_FRACTION, rng)
-    val, test = (sorted(chain.from_iterable(held_out.values())) for held_out in (val_parts, parts))
-    draft = Draft(train, val, test, parts)
-    n_genes = len({gene for name in perturbations for gene in targets(name)})
-    for part, names in (("training", draft.train), ("validation", draft.val), ("test", draft.test)):
-        if not names:
-            raise UserError(
-                f"split.kind=simulation: no {part} condition among {len(perturbations)} perturbations of {n_genes} genes "
-                f"at split.train_fraction={config.train_fraction:g}; {'raise' if part == 'training' else 'lower'} "
-                "split.train_fraction or use split.kind=random"
-            )
-    return draft
+    rest, test = divide_by_genes(perturbations, config.train_fraction, rng)
+    train, val = divide_by_genes(rest, VALIDATION_FRACTION, rng)
+    if not train:  # test and validation are never empty: each rule leaves out a gene
+        n_genes = len({gene for name in perturbations for gene in targets(name)})
+        raise UserError(
+            f"split.kind=simulation: no training condition among {len(perturbations)} perturbations of {n_genes} genes "
+            f"at split.train_fraction={config.train_fraction:g}; raise split.train_fraction or use split.kind=random"
+        )
+    seen = {gene for name in train for gene in targets(name)}
+    parts: dict[str, list[str]] = {"unseen_single": [], **{name: [] for name in COMBINATIONS}}
+    for name in test:
+        hit = targets(name)
+        parts["unseen_single" if len(hit) == 1 else combination_part(hit, seen)].append(name)
+    return Draft(train, val, test, parts)
 
 
 def divide_by_genes(
     perturbations: Sequence[str], fraction: float, rng: np.random.Generator
-) -> tuple[list[str], dict[str, list[str]]]:
-    """GEARS' rule once: (what stays, what is held out by the number of seen targets)."""
+) -> tuple[list[str], list[str]]:
+    """GEARS' rule once: (what stays, what is held out), both sorted."""
     genes = shuffled(sorted({gene for name in perturbations for gene in targets(name)}), rng)
     seen = set(genes[: int(len(genes) * fraction)])
-    kept: list[str] = []
-    parts: dict[str, list[str]] = {"unseen_single": [], "combo_seen0": [], "combo_seen1": [], "combo_seen2": []}
-    known_combinations = []
-    for name in perturbations:
-        hit = targets(name)
-        n_seen = sum(gene in seen for gene in hit)
-        if len(hit) == 1:
-            (kept if n_seen else parts["unseen_single"]).append(name)
-        elif n_seen == len(hit):
-            known_combinations.append(name)
-        else:
-            parts[f"combo_seen{min(n_seen, 1)}"].append(name)
-    known_combinations = shuffled(known_combinations, rng)
-    n_kept = int(len(known_combinations) * fraction)
-    parts["combo_seen2"] = sorted(known_combinations[n_kept:])
-    return sorted(kept + known_combinations[:n_kept]), parts
+    singles = [name for name in perturbations if len(targets(name)) == 1 and name in seen]
+    known = [name for name in perturbations if len(targets(name)) > 1 and seen.issuperset(targets(name))]
+    kept = sorted(singles + shuffled(known, rng)[: int(len(known) * fraction)])
+    return kept, sorted(without(perturbations, kept))
 
 
 def transfer(conditions: Sequence[Condition], config: SplitConfig, rng: np.random.Generator) -> Draft[Condition]:
@@ -174,7 +164,7 @@ def transfer(conditions: Sequence[Condition], config: SplitConfig, rng: np.rando
         train=[condition for condition in here if condition.perturbation not in held_out],
         val=[condition for condition in here if condition.perturbation in held_out],
         test=[condition for condition in conditions if condition.context == config.test_context],
-        parts={"unused": elsewhere},
+        parts={UNUSED: elsewhere},
     )
 
 

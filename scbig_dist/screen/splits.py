@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import SplitConfig
+from scbig_dist.config_data import SplitConfig
 from scbig_dist.screen import split_rules
 from scbig_dist.screen.split_file import read_split, write_split
 from scbig_dist.screen.split_record import Split, check_split, sorted_conditions

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from scbig_dist.config import Config, SourceConfig
+from scbig_dist.config import Config
+from scbig_dist.config_data import SourceConfig
 from scbig_dist.errors import UserError
 from scbig_dist.store.collect import Collected, collect, hash_files, measure, require_unchanged, stamp_files
 from scbig_dist.store.inputs import Inputs, columns_of, look_over, shared_genes

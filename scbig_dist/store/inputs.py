@@ -11,7 +11,7 @@ import pandas as pd
 from anndata.utils import make_index_unique
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import SourceConfig
+from scbig_dist.config_data import SourceConfig
 from scbig_dist.errors import UserError
 from scbig_dist.store.labels import Labels, read_labels
 from scbig_dist.store.source import DataLabel, SourceFile, open_h5ad

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scbig_dist.conditions import CONTROL, Condition, parse_perturbation
-from scbig_dist.config import SourceConfig
+from scbig_dist.config_data import SourceConfig
 from scbig_dist.errors import UserError, suggest
 from scbig_dist.store.schema import ONE_CONTEXT
 from scbig_dist.store.table import Factor, Table

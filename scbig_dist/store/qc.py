@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import QCConfig
+from scbig_dist.config_data import QCConfig
 from scbig_dist.errors import UserError
 from scbig_dist.store.labels import Labels
 

@@ -20,7 +20,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from scbig_dist.conditions import Condition
-from scbig_dist.config import PanelConfig, QCConfig, SourceConfig
+from scbig_dist.config_data import PanelConfig, QCConfig, SourceConfig
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"

@@ -36,6 +36,7 @@ class AutoencoderStage:
 
     name = "autoencoder"
     clip: float | None = None
+    weight_decay = 0.0
     check_names: tuple[str, ...] = ("val_loss", "score")
 
     def __init__(self, experiment: Experiment, context: WorkerContext) -> None:

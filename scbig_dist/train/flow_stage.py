@@ -24,6 +24,7 @@ class FlowStage:
     """Micro-batch i depends on (seed, i) alone; rank r of W takes i ≡ r modulo W."""
 
     name = "flow"
+    weight_decay = 0.0
     check_names: tuple[str, ...] = ("val_pearson_delta", "val_mse", "score")
 
     def __init__(self, experiment: Experiment, model: ScBIG, context: WorkerContext) -> None:
@@ -47,6 +48,8 @@ class FlowStage:
             self.notes = [note] if note else []
         else:  # latents of a frozen encoder never change: computed once, they stay on the device
             self._latents = self._encode(cells)
+            if model.shift is not None:
+                self._centre(self._latents)
         self._targets: dict[int, tuple[Tensor | None, Tensor | None]] = {}
         self._validation = Validation(experiment, context) if experiment.split.val else None
 
@@ -61,6 +64,13 @@ class FlowStage:
                 rows = cells[start : start + BLOCK]
                 latents[torch.from_numpy(rows).to(device)] = self._model.encode(source(rows))
         return latents
+
+    def _centre(self, latents: Tensor) -> None:
+        """Move every condition's latents to the mean of its controls: the head carries the mean, the flow the rest."""
+        store = self._experiment.store
+        for condition in self.conditions:
+            own, control = (self._tensor(store.cells(each)) for each in (condition, store.control(condition.context)))
+            latents[own] += latents[control].mean(0) - latents[own].mean(0)
 
     def _features(self, cells: np.ndarray) -> Tensor:
         """What the model is given for these cells: latents, or expression where the encoder learns."""
@@ -115,6 +125,8 @@ class FlowStage:
             rng = generator(self._seed, "alignment", row)
             cells = rng.permutation(store.cells(self.conditions[row]))[:TARGET_CELLS]
             x = self._tensor(store.dense(cells, self._experiment.n_genes))
+            if model.shift is not None:  # as the latents are centred
+                x = x - x.mean(0) + model.control_mean[self._input.context[row]].to(x)
             corr = losses.module_correlation(x, model.modules_mean) if with_corr else None
             few = x[: self._align.n_cells]
             path = losses.set_means(few, model.pathways_mean) if with_path and model.pathways_mean is not None else None

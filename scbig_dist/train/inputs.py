@@ -24,6 +24,7 @@ from scbig_dist.store.disk import file_sha256
 from scbig_dist.train.experiment import Experiment
 from scbig_dist.train.predictor import load_predictor
 from scbig_dist.train.random import generator
+from scbig_dist.train.shift_stage import shift_inputs
 from scbig_dist.train.target_vectors import read_network, stand_in, target_vectors
 
 PCA_CELLS = 50_000  # more cells move the components less than their sampling error
@@ -69,6 +70,7 @@ def prepare(experiment: Experiment, root: Path) -> Prepared:
         pathways=None if pathways is None else torch.from_numpy(pathways.matrix),
         n_contexts=len(experiment.contexts),
         with_dose=any(condition.dose is not None for condition in experiment.store.conditions),
+        shift=None if config.shift.head == "none" else shift_inputs(experiment),
     )
     return Prepared(inputs, key, embedding_key, pathways, notes)
 

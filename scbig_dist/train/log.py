@@ -36,7 +36,7 @@ class RunLog:
             disable=run is None or not progress,
         )
         self._bar.start()
-        self._task = self._bar.add_task("", total=None, now="")
+        self._task: Any = None  # from the first stage on
 
     def say(self, line: str) -> None:
         """A line for the person who watches, above the progress bar."""
@@ -45,6 +45,8 @@ class RunLog:
 
     def stage(self, name: str, total: int, done: int) -> None:
         """Begin a stage at a step; records of later steps are of an earlier, interrupted try."""
+        if self._task is None:
+            self._task = self._bar.add_task("", now="")
         self._bar.update(self._task, description=name, total=total, completed=done, now="")
         if self._path is None or not self._path.exists():
             return

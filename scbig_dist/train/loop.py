@@ -1,4 +1,4 @@
-"""The training loop: the same for both stages, one process or many."""
+"""The training loop: the same for every stage, one process or many."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
-from scbig_dist.models.protocol import CellBatch, FlowBatch, PerturbationModel, StageLoss
+from scbig_dist.models.protocol import Batch, PerturbationModel, StageLoss
 from scbig_dist.train.checkpoint import load_optimizer, newest_checkpoint, save_checkpoint, tensors_of
 from scbig_dist.train.context import WorkerContext
 from scbig_dist.train.feed import Feeder
@@ -32,10 +32,11 @@ class StageData(Protocol):
     n_steps: int
     micro_per_step: int
     lr: float
+    weight_decay: float
     clip: float | None
     check_names: tuple[str, ...]
 
-    def micro_batches(self, step: int) -> Iterable[CellBatch | FlowBatch]:
+    def micro_batches(self, step: int) -> Iterable[Batch]:
         """This rank's share of update `step`."""
         ...
 
@@ -65,7 +66,7 @@ class _StageLoss(nn.Module):
         self.model: Any = model
         self.stage = stage
 
-    def forward(self, batch: CellBatch | FlowBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         loss: StageLoss = self.model.loss(self.stage, batch)
         return loss.total, loss.parts
 
@@ -84,7 +85,8 @@ def run_stage(
         parameter.requires_grad_(False)
     for parameter in learning:
         parameter.requires_grad_(True)
-    optimizer = torch.optim.Adam(learning, lr=data.lr, fused=True)
+    # Without decay AdamW is Adam.
+    optimizer = torch.optim.AdamW(learning, lr=data.lr, weight_decay=data.weight_decay, fused=True)
     state: dict[str, Any] = {"best": None, "bad": 0, "stopped": False, "seconds": 0.0}
     best: dict[str, Tensor] | None = None
     start = 0
@@ -93,8 +95,10 @@ def run_stage(
         load_optimizer(optimizer, saved.optimizer)
         state |= saved.state
         best, start = saved.best, saved.step
-    # With the decoder learning through the alignment alone, some micro-batches leave it untouched.
-    wrapped: Any = context.wrap(_StageLoss(model, data.name), find_unused=config.flow.train_autoencoder)
+    # With the decoder learning through the alignment alone, some micro-batches leave it untouched; a baseline may
+    # have tables of which a batch reads a few rows.
+    partly = config.flow.train_autoencoder or config.model.name != "scbig"
+    wrapped: Any = context.wrap(_StageLoss(model, data.name), find_unused=partly)
     if config.train.compile:
         wrapped = torch.compile(wrapped)
     log.stage(data.name, data.n_steps, start)
@@ -168,7 +172,7 @@ def run_stage(
 
 def _update(
     wrapped: Any,
-    batches: Iterable[CellBatch | FlowBatch],
+    batches: Iterable[Batch],
     data: StageData,
     config: Config,
     context: WorkerContext,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scbig_dist.config import DataConfig
+from scbig_dist.config_data import DataConfig
 from scbig_dist.store.reader import Store
 from scbig_dist.train.random import generator
 

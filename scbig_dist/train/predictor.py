@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
 
 from scbig_dist.conditions import Condition
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError, suggest
 from scbig_dist.models.protocol import ConditionInput
-from scbig_dist.models.scbig import ModelInputs, ScBIG
 from scbig_dist.screen.splits import Split
 from scbig_dist.settings import load_config
 from scbig_dist.store.reader import Store
 from scbig_dist.train.context import pick_device
 from scbig_dist.train.experiment import Experiment, open_experiment
+from scbig_dist.train.model_files import load_model
 from scbig_dist.train.random import generator
 from scbig_dist.train.target_vectors import target_source
+
+CELLS_AT_A_TIME = 1024  # that are solved together
 
 
 class Predictor:
     """Predicts log-normalised cells of a run's panel under any condition whose targets the screen or the prior knows."""
 
-    def __init__(self, experiment: Experiment, model: ScBIG, device: torch.device) -> None:
+    def __init__(self, experiment: Experiment, model: Any, device: torch.device) -> None:
         self._experiment, self._model, self._device = experiment, model.to(device).eval(), device
         self._beyond: list[str] = []  # targets outside the screen, in the order they were asked for
 
@@ -58,10 +59,15 @@ class Predictor:
         rows = store.draw(store.control(condition.context), n_cells, rng)
         given = self._given(condition)
         parts = []
-        for start in range(0, n_cells, self.config.flow.batch):
-            x = store.dense(rows[start : start + self.config.flow.batch], self.n_genes)
+        for start in range(0, n_cells, CELLS_AT_A_TIME):
+            x = store.dense(rows[start : start + CELLS_AT_A_TIME], self.n_genes)
             parts.append(self._model.predict(torch.from_numpy(x).to(self._device), given, fast).cpu().numpy())
         return np.concatenate(parts)
+
+    @property
+    def has_latent(self) -> bool:
+        """Whether cells can be encoded and decoded."""
+        return self.config.model.name == "scbig"
 
     @torch.no_grad()
     def reconstruct(self, cells: np.ndarray) -> np.ndarray:
@@ -80,6 +86,12 @@ class Predictor:
     def _meet(self, targets: list[str]) -> None:
         """Take up targets that no cell of the screen was hit at, from the prior that the run was trained with."""
         experiment = self._experiment
+        if self.config.model.name != "scbig":
+            near = suggest(targets[0], experiment.targets)
+            raise UserError(
+                f"target '{targets[0]}' is in no condition of the screen, and model.name={self.config.model.name} "
+                f"predicts targets of the screen alone; {near}"
+            )
         source = target_source(experiment)
         if source is None:
             near = suggest(targets[0], experiment.targets)
@@ -93,7 +105,7 @@ class Predictor:
                 raise UserError(
                     f"target '{target}' is in no condition of the screen and has no vector in {source.name}; {near}"
                 )
-        self._model.condition.embedding.extend(torch.from_numpy(look.vectors))
+        self._model.extend(torch.from_numpy(look.vectors))
         self._beyond += targets
 
 
@@ -105,26 +117,10 @@ def load_predictor(run: Path) -> Predictor:
         raise UserError(f"{run}: training has not ended; finish it with 'scbig train … -o {run} --resume'")
     config = load_config(run / "config.yaml")
     known = open_experiment(config, run / "split.json")
-    names = json.loads((run / "model" / "names.json").read_text())
-    fixed: dict[str, Tensor] = load_file(run / "model" / "inputs.safetensors")
-    weights = load_file(run / "model" / "weights.safetensors")
     if json.loads((run / "store.json").read_text())["key"] != known.store.key:
         raise UserError(
             f"{run}: the store {config.store} is not the one that the run was trained on; restore it or train anew"
         )
-    inputs = ModelInputs(
-        module_of_gene=fixed["module_of_gene"],
-        gene_mean=fixed["gene_mean"],
-        gene_embedding=fixed.get("gene_embedding"),
-        components=fixed.get("components"),
-        target_vectors=fixed.get("target_vectors"),
-        target_known=fixed["target_known"],
-        pathways=None,
-        n_contexts=len(names["contexts"]),
-        with_dose=names["with_dose"],
-    )
     device = pick_device(config.train.gpus if torch.cuda.is_available() else 0.0)
     torch.set_num_threads(config.train.threads)
-    model = ScBIG(inputs, config)
-    model.load_state_dict(weights)
-    return Predictor(known, model, device)
+    return Predictor(known, load_model(run / "model", config), device)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scbig_dist.config import DataConfig
+from scbig_dist.config_data import DataConfig
 from scbig_dist.store.reader import Store
 
 RESIDENT_SHARE = 0.4  # of a GPU's free memory that cells may take for good

@@ -12,6 +12,7 @@ from scbig_dist.errors import UserError
 from scbig_dist.screen.embeddings import Embedding, random_embedding, read_embedding
 from scbig_dist.screen.ppi import PPI, read_ppi
 from scbig_dist.train.experiment import Experiment
+from scbig_dist.train.prior_files import require_cover
 
 
 def read_network(experiment: Experiment, notes: list[str]) -> PPI | None:
@@ -93,10 +94,7 @@ def target_vectors(experiment: Experiment, notes: list[str]) -> tuple[Tensor | N
     assert embedding is not None
     look = embedding.lookup(targets)
     notes.append(f"target embedding: {embedding.name}, {int(look.found.sum())} of {len(targets)} targets")
-    if not look.found.any():
-        raise UserError(
-            f"priors.target_embedding={name}: no target has a vector; its symbols must be those of the conditions"
-        )
+    require_cover(embedding, targets, f"priors.target_embedding={name}", "target")
     blind = sorted(set(unseen) - {t for t, found in zip(targets, look.found, strict=True) if found})
     if blind:
         notes.append(

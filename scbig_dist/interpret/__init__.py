@@ -1,0 +1,1 @@
+"""What gene modules mean, and what a trained model makes of one condition: numbers to read, no training."""

@@ -1,0 +1,28 @@
+"""What a model is called in tables."""
+
+from __future__ import annotations
+
+from scbig_dist.config import Config
+
+NAMES = {
+    "scbig": "scBIG",
+    "control": "Control",
+    "mean_shift": "Mean-shift",
+    "additive": "Additive",
+    "ridge_additive": "Ridge-additive",
+    "linear": "Linear",
+    "linear_ext": "Linear-ext",
+    "knn": "kNN",
+    "samsvae": "samsVAE",
+    "cpa": "CPA",
+    "gears": "GEARS",
+    "scgen": "scGen",
+}
+
+
+def method_name(config: Config) -> str:
+    """The row of a config's model: `model.name`, and CellFlow for scBIG on principal components without alignment."""
+    align = config.align
+    if config.model.name == "scbig" and config.gcae.encoder == "pca" and align.lambda_corr == align.lambda_path == 0:
+        return "CellFlow"
+    return NAMES[config.model.name]
