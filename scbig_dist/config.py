@@ -77,6 +77,8 @@ class GCAEConfig(Section):
 class AutoencoderConfig(Section):
     lr: float = Field(default=1e-4, gt=0)
     """Adam's learning rate in stage 1."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Course of the learning rate over the stage: `cosine` falls to zero at its last update."""
     batch: int = Field(default=256, ge=1)
     """Cells per update over all workers."""
     accumulate: int | None = Field(default=None, ge=1)
@@ -96,6 +98,8 @@ class AutoencoderConfig(Section):
 class FlowConfig(Section):
     lr: float = Field(default=5e-5, gt=0)
     """Adam's learning rate in stage 2."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Course of the learning rate over the stage: `cosine` falls to zero at its last update."""
     batch: int = Field(default=1024, ge=1)
     """Cells of a micro-batch."""
     accumulate: int = Field(default=20, ge=1)
@@ -155,14 +159,14 @@ class ShiftConfig(Section):
     """Hidden width of the network, which all genes share."""
     n_networks: int = Field(default=2, ge=1)
     """Networks that are averaged."""
-    weight: float = Field(default=0.85, ge=0, le=1)
+    weight: float = Field(default=1.0, ge=0, le=1)
     """Share of the network's correction that is added."""
-    epochs: int = Field(default=4, ge=1)
+    epochs: int = Field(default=2, ge=1)
     """Passes over genes × left-out training conditions."""
     batch: int = Field(default=2048, ge=1)
     """Genes of left-out conditions in an update, over all workers."""
     lr: float = Field(default=2e-3, gt=0)
-    """AdamW's learning rate."""
+    """AdamW's learning rate; it falls to zero on a cosine."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's weight decay."""
 

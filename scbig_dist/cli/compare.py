@@ -68,7 +68,7 @@ def compare(
 
 
 def _print(found: Comparison, part: str) -> None:
-    from scbig_dist.evaluate.table import header_of
+    from scbig_dist.metrics.summary import header_of
 
     console = Console(width=max(Console().width, WIDTH))
     splits = f", {found.n_splits} splits" if found.n_splits > 1 else ""
@@ -92,7 +92,7 @@ def _print(found: Comparison, part: str) -> None:
 
 
 def _cells(line: Line, with_seeds: bool) -> list[str]:
-    from scbig_dist.evaluate.table import number
+    from scbig_dist.metrics.summary import number
 
     def span(found: Estimate, sign: str = "") -> str:
         ends = (

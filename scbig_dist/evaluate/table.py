@@ -11,11 +11,10 @@ from rich.table import Table
 from scbig_dist.evaluate.references import CEILING, LATENT_CEILING
 from scbig_dist.evaluate.seeds import Spreads
 from scbig_dist.metrics.statistics import Spread
-from scbig_dist.metrics.summary import HIGHER_IS_BETTER, METRICS, best
+from scbig_dist.metrics.summary import METRICS, best, header_of, number
 
 CEILINGS = (CEILING, LATENT_CEILING)
 _SAME = 1e-9  # rounding
-SCALE = {"mse": (1e3, " ×10³")}  # else every value would print as 0.00
 
 
 def print_scores(
@@ -66,16 +65,6 @@ def print_intervals(
         ends = "–" if row["low"] is None else f"{number(row['low'], name)} to {number(row['high'], name)}"
         table.add_row(header_of(name), number(means.get(name), name), number(row["se"], name), ends, str(row["n"]))
     console.print(table)
-
-
-def header_of(metric: str) -> str:
-    """The metric with its scale and the direction that is better."""
-    return f"{metric}{SCALE.get(metric, (1, ''))[1]} {'↑' if HIGHER_IS_BETTER[metric] else '↓'}"
-
-
-def number(value: float | None, metric: str) -> str:
-    """A score as tables show it, '–' where it is undefined."""
-    return "–" if value is None or value != value else f"{value * SCALE.get(metric, (1, ''))[0]:.3f}"
 
 
 def _spread(spread: Spread, metric: str) -> str:

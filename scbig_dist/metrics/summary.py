@@ -1,4 +1,4 @@
-"""Names and directions of the metrics, and their average over conditions."""
+"""Names and directions of the metrics, their average over conditions, and how tables write them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ METRICS = tuple(HIGHER_IS_BETTER)
 DISTRIBUTION_METRICS = ("e_dist", "wasserstein", "wasserstein_exact")
 PROFILE_METRICS = tuple(name for name in METRICS if name not in DISTRIBUTION_METRICS)
 
+SCALE = {"mse": (1e3, " ×10³")}  # in tables: else every value would print as 0.00
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -59,3 +61,13 @@ def best(values: Mapping[str, float | None], metric: str) -> set[str]:
         return set()
     goal = (max if HIGHER_IS_BETTER[metric] else min)(known.values())
     return {method for method, value in known.items() if value == goal}
+
+
+def header_of(metric: str) -> str:
+    """The metric as tables head it: with its scale and the direction that is better."""
+    return f"{metric}{SCALE.get(metric, (1, ''))[1]} {'↑' if HIGHER_IS_BETTER[metric] else '↓'}"
+
+
+def number(value: float | None, metric: str) -> str:
+    """A score as tables show it, '–' where it is undefined."""
+    return "–" if value is None or math.isnan(value) else f"{value * SCALE.get(metric, (1, ''))[0]:.3f}"

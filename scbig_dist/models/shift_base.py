@@ -13,13 +13,12 @@ from torch import Tensor
 from scbig_dist.config import ShiftConfig
 
 ELSEWHERE = 0.5  # kernel between conditions of different contexts or doses; 1 within one
-SHRUNK = 2.0  # ridge of the heavily shrunk prediction among the features
 NEARLY_MEASURED = 0.05  # ridge of the effects of single targets
 CUTS = (10, 20, 40)  # smooth projections of the summed effects end near these eigenvectors of the training shifts
-RESIDUAL_RIDGES = (0.1, 1.0)
+RESIDUAL_RIDGE = 0.1
 SHARPNESS = 8.0  # of the weights by cosine in the nearest combinations
-N_WEIGHTS = 12  # rows of `ShiftBase.weights`
-BASE, SUM = 0, 2  # two of them by name
+N_WEIGHTS = 6 + len(CUTS)  # rows of `ShiftBase.weights`
+BASE, SUM, COMBINATIONS = 0, 1, 2  # three of them by name
 
 
 def without(inverse: Float[Tensor, "n n"], rhs: Float[Tensor, "n q"], gone: Bool[Tensor, " n"]) -> Float[Tensor, "n q"]:
@@ -53,7 +52,7 @@ class ShiftBase:
         self.gram = shifts @ shifts.T
         eye = torch.eye(n, dtype=torch.float64)
         among = (z @ self.kernel @ z.T) * place
-        self._inverses = [torch.linalg.inv(among + r * eye) for r in (config.ridge, SHRUNK, NEARLY_MEASURED)]
+        self._inverses = [torch.linalg.inv(among + r * eye) for r in (config.ridge, NEARLY_MEASURED)]
         values = torch.linalg.eigvalsh(self.gram).flip(0)
         cuts = [values[min(cut, n - 1)].clamp_min(1e-9) for cut in CUTS]
         self._smooth = [torch.linalg.inv(self.gram + cut * eye) for cut in cuts]
@@ -63,27 +62,25 @@ class ShiftBase:
     ) -> tuple[Float[Tensor, "weight train"], Float[Tensor, "hit train"]]:
         """Weights of the training shifts for one condition, and for the effect of each of its targets.
 
-        In order: base; the same with a large ridge; sum of effects; mean of combinations; mean of
-        all; the sum's smooth projections; what combinations do beyond their sums: those that share
-        a target, and those with like sums (two ridges, and the nearest ones themselves).
+        In order: base; sum of effects; mean of combinations; mean of all; the sum's smooth
+        projections; what combinations with like sums do beyond theirs, and what the likest do.
         """
         rhs = self.z @ self.kernel  # (train, target)
-        mine = (rhs @ z * place)[:, None]
-        base, shrunk = (without(inverse, mine, gone)[:, 0] for inverse in self._inverses[:2])
-        effects = without(self._inverses[2], rhs * place[:, None], gone).T  # (target, train)
+        base = without(self._inverses[0], (rhs @ z * place)[:, None], gone)[:, 0]
+        effects = without(self._inverses[1], rhs * place[:, None], gone).T  # (target, train)
         total = z @ effects
         kept = (~gone).double()
         combinations = kept * self.combination
         means = [each / each.sum().clamp_min(1) for each in (combinations, kept)]
         projected = (self.gram @ total)[:, None]
         smooth = [without(inverse, projected, gone)[:, 0] for inverse in self._smooth]
-        beyond = self._beyond(z, effects, total, (combinations > 0).nonzero()[:, 0])
-        return torch.stack([base, shrunk, total, *means, *smooth, *beyond]), effects[z > 0]
+        beyond = self._beyond(effects, total, (combinations > 0).nonzero()[:, 0])
+        return torch.stack([base, total, *means, *smooth, *beyond]), effects[z > 0]
 
-    def _beyond(self, z: Tensor, effects: Tensor, total: Tensor, rows: Tensor) -> list[Tensor]:
+    def _beyond(self, effects: Tensor, total: Tensor, rows: Tensor) -> list[Tensor]:
         """What combinations do beyond the sum of their targets' effects, carried over by likeness."""
         if len(rows) == 0:
-            return [torch.zeros_like(total)] * (2 + len(RESIDUAL_RIDGES))
+            return [torch.zeros_like(total)] * 2
         own = torch.zeros(len(rows), len(total), dtype=torch.float64)
         own[torch.arange(len(rows)), rows] = 1.0
         sums = self.z[rows] @ effects
@@ -92,7 +89,6 @@ class ShiftBase:
         length, here = inner.diagonal().clamp_min(1e-12).sqrt(), (total @ self.gram @ total).clamp_min(0).sqrt()
         scale = (length**2).mean()
         eye = torch.eye(len(rows), dtype=torch.float64)
-        alike = [torch.linalg.solve(inner / scale + r * eye, to / scale) @ beyond for r in RESIDUAL_RIDGES]
-        share = self.z[rows] @ z
+        alike = torch.linalg.solve(inner / scale + RESIDUAL_RIDGE * eye, to / scale)
         near = torch.softmax(SHARPNESS * to / (length * here).clamp_min(1e-12), 0) / length * here
-        return [(share @ beyond) / (share.sum() + 1), *alike, near @ own]
+        return [alike @ beyond, near @ own]

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from scbig_dist.config import ShiftConfig
 from scbig_dist.models.protocol import ConditionInput, ShiftBatch
-from scbig_dist.models.shift_base import BASE, ELSEWHERE, N_WEIGHTS, SUM, ShiftBase
+from scbig_dist.models.shift_base import BASE, COMBINATIONS, ELSEWHERE, N_WEIGHTS, SUM, ShiftBase
 
-N_GENE_FEATURES = 9  # behind the weighted shifts: see `ShiftHead.features`
+N_GENE_FEATURES = 8  # behind the weighted shifts: see `ShiftHead.features`
 N_MODULE_FEATURES = 3
 
 
@@ -36,7 +36,6 @@ class ShiftHead(nn.Module):
     """Conditions → mean shifts from the control mean of their own context (condition, gene)."""
 
     scale: Tensor
-    location: Tensor
     unit: Tensor
 
     def __init__(
@@ -58,8 +57,7 @@ class ShiftHead(nn.Module):
         n = N_WEIGHTS + N_GENE_FEATURES + N_MODULE_FEATURES * (one is not None)
         n_networks = config.n_networks if config.head == "network" else 0
         self.networks = nn.ModuleList(_network(n, config.width) for _ in range(n_networks))
-        # Location and scale of features, and the unit of corrections: from the training examples, once.
-        self.register_buffer("location", torch.zeros(n))
+        # Scale of features and unit of corrections: from the training examples, once.
         self.register_buffer("scale", torch.ones(n))
         self.register_buffer("unit", torch.ones(()))
 
@@ -76,18 +74,18 @@ class ShiftHead(nn.Module):
         gone = torch.zeros(len(z), len(self.inputs.shifts), dtype=torch.bool)
         base, features = self.features(z, conditions, gone)
         if self.networks:
-            features = features.to(self.location)
+            features = features.to(self.scale)
             base = base + self._config.weight * self.correction(features).double().cpu()
         return base.float()
 
     def correction(self, features: Float[Tensor, "*row feature"]) -> Float[Tensor, "*row"]:
         """Mean over the networks, in units of shifts."""
-        x = (features - self.location) / self.scale
+        x = features / self.scale
         return torch.stack([network(x)[..., 0] for network in self.networks]).mean(0) * self.unit
 
     def loss(self, batch: ShiftBatch) -> Tensor:
         """Sum over the networks of their own mean squared errors, in units of `unit`²: each learns by itself."""
-        x = (batch.features - self.location) / self.scale
+        x = batch.features / self.scale
         wanted = batch.correction / self.unit
         return torch.stack([(network(x)[..., 0] - wanted).square().mean() for network in self.networks]).sum()
 
@@ -96,8 +94,8 @@ class ShiftHead(nn.Module):
     ) -> tuple[Float[Tensor, "row gene"], Float[Tensor, "row gene feature"]]:
         """The base's shifts and the network's features for conditions with training conditions left out.
 
-        Features: the weighted training shifts of `ShiftBase.weights`; the larger effect and the
-        rest; SD over training conditions; mean and SD of control cells; whether the gene is a target,
+        Features: the weighted training shifts of `ShiftBase.weights`; the largest
+        effect of a target; SD over training conditions; mean and SD of control cells; whether the gene is a target,
         and an unseen one; how many targets are unseen; whether it is a combination; and means over the
         gene's module of the sum, the larger effect and the mean of combinations (`shift.modules`).
         """
@@ -125,7 +123,6 @@ class ShiftHead(nn.Module):
         columns = [
             *linear.unbind(1),
             big,
-            linear[:, SUM] - big,
             sd,
             *control,
             self._at_targets(z, big),
@@ -134,20 +131,23 @@ class ShiftHead(nn.Module):
         ]
         if self._membership is not None:
             columns += [
-                (each @ self._membership)[:, self._module_of_gene] for each in (linear[:, SUM], big, linear[:, SUM + 1])
+                (each @ self._membership)[:, self._module_of_gene]
+                for each in (linear[:, SUM], big, linear[:, COMBINATIONS])
             ]
         return linear[:, BASE], torch.stack(columns, -1)
 
     def examples(self) -> tuple[Int[Tensor, " example"], Bool[Tensor, "example train"]]:
-        """Rows of training conditions, and what is left out for each: itself (a combination), all
-        conditions of one of its targets, all of all of them."""
+        """Rows of training conditions, and what is left out for each: itself, all conditions of one of
+        its targets, all of all of them (a single that is in no combination: once)."""
         z = self.indicators(self.inputs.train)
         rows, gone = [], []
         for row, hit in enumerate(z):
             each = [z[:, target] > 0 for target in hit.nonzero()[:, 0]]
             together = torch.stack(each).any(0)
             alone = torch.arange(len(z)) == row
-            out = [alone, *each, together] if len(each) > 1 else [together]
+            out = [alone, *each, together] if len(each) > 1 else [alone, together]
+            if len(each) == 1 and bool((alone == together).all()):
+                out = [together]
             rows += [row] * len(out)
             gone += out
         return torch.tensor(rows), torch.stack(gone)
@@ -163,10 +163,10 @@ class ShiftHead(nn.Module):
         return self._base
 
     def measure(self, features: Float[Tensor, "row feature"], wanted: Float[Tensor, " row"]) -> None:
-        """Take location and scale of features and the unit of corrections from the training examples."""
-        self.location.copy_(features.mean(0))
-        self.scale.copy_(features.std(0).clamp_min(1e-6))
-        self.unit.copy_(wanted.std().clamp_min(1e-9))
+        """Take the scale of features and the unit of corrections, root mean squares, from the training examples."""
+        scale = features.square().mean(0).sqrt()
+        self.scale.copy_(torch.where(scale > 0, scale, 1.0))
+        self.unit.copy_(wanted.square().mean().sqrt().clamp_min(1e-9))
 
     def indicators(self, conditions: ConditionInput) -> Float[Tensor, "condition target"]:
         """1 where a target is hit."""

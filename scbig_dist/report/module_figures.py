@@ -36,9 +36,10 @@ def enrichment_map(table: pd.DataFrame, terms: list[str]) -> Figure | None:
     panel.grid(False)
     for edge in np.arange(1, grid.shape[1]) - 0.5:
         panel.axvline(edge, color=GRID, lw=0.4)
-    image = panel.imshow(depth, cmap=SEQUENTIAL, vmin=0, vmax=max(2.0, min(DEEPEST, depth.max())), aspect="auto")
+    top = max(2.0, min(DEEPEST, float(depth.max())))
+    image = panel.imshow(depth, cmap=SEQUENTIAL, vmin=0, vmax=top, aspect="auto")
     rows, columns = np.nonzero(depth > -np.log10(SIGNIFICANT))
-    dark = image.norm(depth[rows, columns]) > 0.5
+    dark = depth[rows, columns] > top / 2
     panel.scatter(columns, rows, s=7, c=np.where(dark, "white", "black"), linewidths=0)
     panel.set_xticks(range(grid.shape[1]), [str(label) for label in grid.columns], rotation=90, fontsize=7)
     panel.set_yticks(range(len(names)), [shorten(name, 52) for name in names], fontsize=7)

@@ -51,7 +51,7 @@ class AutoencoderStage:
         self._meta = self._metacells() if self._n_meta else None
         self._per_epoch = -(-len(self._cells) // self._size)
         self.n_steps = self._config.epochs * self._per_epoch
-        self.lr = self._config.lr
+        self.lr, self.schedule = self._config.lr, self._config.schedule
         held_out = experiment.cells_of(experiment.split.val)
         rng = generator(self._seed, "held out")
         self._held_out = np.sort(rng.permutation(held_out)[:HELD_OUT_CELLS])

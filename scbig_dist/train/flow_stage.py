@@ -33,7 +33,7 @@ class FlowStage:
         self._config, self._align, self._seed = config.flow, config.align, config.train.seed
         self.micro_per_step = self._config.accumulate
         self.n_steps = self._config.steps // self._config.accumulate
-        self.lr = self._config.lr
+        self.lr, self.schedule = self._config.lr, self._config.schedule
         self.clip: float | None = self._config.clip
         self.conditions = list(experiment.split.train)
         self._input = experiment.condition_input(self.conditions).to(context.device)

@@ -32,6 +32,7 @@ class StageData(Protocol):
     n_steps: int
     micro_per_step: int
     lr: float
+    schedule: str
     weight_decay: float
     clip: float | None
     check_names: tuple[str, ...]
@@ -114,6 +115,8 @@ def run_stage(
             total, parts = _update(wrapped, feed.step(), data, config, context, step)
             if data.clip is not None:
                 nn.utils.clip_grad_norm_(learning, data.clip)
+            for group in optimizer.param_groups:
+                group["lr"] = data.lr * _course(data.schedule, step / data.n_steps)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             now = time.perf_counter()
@@ -168,6 +171,11 @@ def run_stage(
         "cells_per_s": None if step_s is None else data.n_cells(0) / step_s,
         "data_wait": pace.data_wait_overall,
     }
+
+
+def _course(schedule: str, done: float) -> float:
+    """Share of the learning rate after a share of the stage's updates."""
+    return 0.5 * (1 + math.cos(math.pi * done)) if schedule == "cosine" else 1.0
 
 
 def _update(

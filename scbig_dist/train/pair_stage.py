@@ -22,6 +22,7 @@ class PairStage:
     name = "cells"
     clip: float | None = 1.0
     weight_decay = 0.0
+    schedule = "constant"
     check_names: tuple[str, ...] = ("val_pearson_delta", "val_mse", "score")
 
     def __init__(self, experiment: Experiment, context: WorkerContext) -> None:

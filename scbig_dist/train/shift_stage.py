@@ -56,6 +56,7 @@ class ShiftStage:
 
     name = "shift"
     clip: float | None = None
+    schedule = "cosine"
     check_names: tuple[str, ...] = ()
     micro_per_step: int
 
@@ -67,7 +68,7 @@ class ShiftStage:
         head, inputs = model.shift, model.shift.inputs
         rows, gone = head.examples()
         n_genes = experiment.n_genes
-        most = max(MAX_VALUES // (n_genes * len(head.location)), 1)
+        most = max(MAX_VALUES // (n_genes * len(head.scale)), 1)
         if len(rows) > most:
             kept = torch.from_numpy(np.sort(generator(self._seed, "examples").permutation(len(rows))[:most]))
             rows, gone = rows[kept], gone[kept]
