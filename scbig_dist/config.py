@@ -159,10 +159,10 @@ class ShiftConfig(Section):
     """Hidden width of the network, which all genes share."""
     n_networks: int = Field(default=2, ge=1)
     """Networks that are averaged."""
-    weight: float = Field(default=1.0, ge=0, le=1)
+    weight: float = Field(default=0.9, ge=0, le=1)
     """Share of the network's correction that is added."""
-    epochs: int = Field(default=2, ge=1)
-    """Passes over genes × left-out training conditions."""
+    steps: int = Field(default=1000, ge=1)
+    """Updates of the network."""
     batch: int = Field(default=2048, ge=1)
     """Genes of left-out conditions in an update, over all workers."""
     lr: float = Field(default=2e-3, gt=0)

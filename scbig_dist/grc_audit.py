@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from scipy.stats import false_discovery_control, hypergeom
 
 WHOLE = "all"
+SIGNIFICANT = 0.05  # Benjamini–Hochberg
 Within = Callable[[np.ndarray, int], np.ndarray]
 """From the row of every gene's module and the number of modules to a sum over each module's pairs of genes."""
 

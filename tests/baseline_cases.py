@@ -91,6 +91,22 @@ def latent_world(
     return World(draw([], 20 * n_cells, noise), cells, conditions(train), conditions(held_out), truth, n_targets)
 
 
+def saturating_world(n_doubles: int = 40, gain: float = 1.0, basal_sd: float = 0.5) -> World:
+    """Sixteen targets add in six latent dimensions; genes are logistic in them, so that shifts do not add."""
+    generator = torch.Generator().manual_seed(0)
+    effects = 1.5 * torch.randn(16, 6, generator=generator)
+    loadings = torch.randn(6, 60, generator=generator) / 6**0.5
+    level = 0.5 * torch.randn(60, generator=generator)
+    return latent_world(
+        effects,
+        lambda z: 2 * torch.sigmoid(gain * (z @ loadings) + level),
+        generator,
+        n_doubles,
+        noise=0.3,
+        basal_sd=basal_sd,
+    )
+
+
 def batches(world: World, config: Config, seed: int) -> Callable[[], PairBatch]:
     """Draws batches as the training loop does: conditions uniformly, cells with replacement."""
     generator = torch.Generator().manual_seed(seed)

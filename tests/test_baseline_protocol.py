@@ -52,7 +52,8 @@ def moved(model: Any) -> Any:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_weight_learns(kind: Any) -> None:
-    model, world = moved(model_of(kind)), world_of()
+    world = world_of()
+    model = moved(model_of(kind, target_column=torch.arange(N_TARGETS)))
     learning = {name for name, _ in model.named_parameters()}
     given = {id(p) for module in model.stage_modules("cells") for p in module.parameters()}
     assert given == {id(p) for p in model.parameters()}, "a module of no stage never learns"
@@ -90,7 +91,7 @@ def test_losses_follow_the_seed(kind: Any) -> None:
         torch.manual_seed(seed)
         found.append(model.loss("cells", batch).total.item())
     assert found[0] == found[1]
-    assert (found[0] == found[2]) == (kind in (CPA, GEARS)), "only variational models draw"
+    assert (found[0] == found[2]) == (kind is GEARS), "only variational models draw"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -104,7 +105,7 @@ def test_weights_alone_bring_a_model_back(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_higher_dose_acts_more(kind: Any) -> None:
+def test_a_dose_acts(kind: Any) -> None:
     world = world_of()
     train = replace(world.train, dose=torch.linspace(1, 10, len(world.train.dose)))
     model = moved(model_of(kind, train=train, with_dose=True))
@@ -115,8 +116,11 @@ def test_a_higher_dose_acts_more(kind: Any) -> None:
         return model.predict(control, replace(conditions([[1, 2]]), dose=torch.tensor([dose])))
 
     base, low, high = at(1e-7), at(1.0), at(10.0)
-    assert (high - base).norm() > (low - base).norm() > 0
-    torch.testing.assert_close(at(0.0), at(10.0)) if kind is not CPA else None  # without a dose: the full effect
+    assert (low - base).norm() > 0 and not torch.allclose(low, high)
+    if kind in (SamsVAE, ScGen):
+        assert (high - base).norm() > (low - base).norm()
+    if kind is not CPA:
+        assert torch.equal(at(0.0), high), "without a dose: the full effect"
 
 
 def dosed(batch: PairBatch) -> PairBatch:

@@ -173,6 +173,31 @@ def test_discrimination_is_within_a_context(store, split):
     np.testing.assert_array_equal(alone.methods["Linear"]["pds"], beside.methods["Linear"]["pds"][3:])
 
 
+def test_what_a_model_does_not_predict_is_undefined_and_counted(store, split, tmp_path, monkeypatch):
+    class Partial(Oracle):
+        def predict(self, condition, n_cells, seed):
+            cells = super().predict(condition, n_cells, seed)
+            return cells * np.float32(np.nan) if condition == split.test[0] else cells
+
+    monkeypatch.setattr(evaluate, "load_predictor", lambda path: Partial(store, split))
+    scores = evaluate.evaluate_run(tmp_path, progress=False)["scBIG"]
+    assert scores["pearson_delta"] == pytest.approx(1)
+    meta = strict(tmp_path / "scores_meta.json")
+    assert meta["undefined"]["scBIG"] == dict.fromkeys(METRICS, 1)
+    assert all(each["n"] == 5 for each in meta["intervals"]["scBIG"].values())
+
+
+def test_intervals_hold_the_mean_and_their_count(run):
+    scores, meta = strict(run / "scores.json"), strict(run / "scores_meta.json")
+    assert meta["model"] == "scBIG" and list(meta["intervals"]) == METHODS
+    for method, row in meta["intervals"].items():
+        for name, each in row.items():
+            if scores[method][name] is None:
+                assert each == {"se": None, "low": None, "high": None, "n": 0}
+            else:
+                assert each["low"] <= scores[method][name] <= each["high"] and each["se"] >= 0 and each["n"] == 6
+
+
 def test_halves_share_no_cell_and_miss_none(store, split):
     ground = lay_ground(store, split, ["k562"], N_GENES, 64, 0)
     truth = find_truth(ground, split.test[:1])

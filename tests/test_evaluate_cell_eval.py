@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from evaluate_cases import N_GENES, make_store
 from run_cases import train_small
+from scipy.stats import norm
 
 from scbig_dist.cli.evaluate import evaluate
 from scbig_dist.errors import UserError
@@ -65,6 +66,17 @@ def both(files) -> pd.DataFrame:
     return ours.join(theirs, rsuffix="_theirs")
 
 
+@pytest.fixture(scope="module")
+def de(files, store) -> dict[tuple[str, str], pd.DataFrame]:
+    """cell-eval's table of true cells by (context, perturbation), a row per gene of the panel."""
+    found = {}
+    for context in CONTEXTS:
+        table = pd.read_csv(files / "files/cell-eval" / f"{context}_real_de.csv")
+        for name, rows in table.groupby("target"):
+            found[context, str(name)] = rows.set_index("feature").loc[store.genes]
+    return found
+
+
 def test_files_hold_the_same_conditions_genes_and_control_cells(files, store):
     real, pred = (ad.read_h5ad(files / "files" / f"{name}.h5ad") for name in ("real", "pred"))
     assert list(real.var_names) == list(pred.var_names) == store.genes
@@ -86,7 +98,7 @@ def test_discrimination_agrees_after_its_divisor(both, files, store):
     pred = ad.read_h5ad(files / "files/pred.h5ad")
     for context in CONTEXTS:
         rows = both.loc[context]
-        true = np.stack([store.dense(store.cells(_condition(store, context, name))).mean(0) for name in rows.index])
+        true = np.stack([_cells(store, context, name).mean(0) for name in rows.index])
         given = np.stack(
             [
                 np.asarray(pred[(pred.obs["condition"] == name) & (pred.obs["context"] == context)].X.mean(0)).ravel()
@@ -99,25 +111,31 @@ def test_discrimination_agrees_after_its_divisor(both, files, store):
         np.testing.assert_allclose(1 - (1 - ours) * (n - 1) / n, rows["discrimination_score_l1"], atol=1e-9)
 
 
-def test_des_agrees_on_their_significant_genes(both, files, store):
-    """The same fold changes and the same rank correlation; only which genes are significant differs, by a little."""
+def test_rank_sums_are_pdexs_without_its_continuity_correction(de, store):
+    """pdex, the engine of cell-eval, takes 1/2 off the distance of the rank sum from its expectation."""
+    for (context, name), table in de.items():
+        cells, control = _cells(store, context, name), _cells(store, context, "control")
+        p, n, m = rank_sum_p(cells, sort_control(control)), len(cells), len(control)
+        sizes = [np.unique(gene, return_counts=True)[1].astype(float) for gene in np.concatenate([cells, control]).T]
+        ties = np.array([(t**3 - t).sum() for t in sizes])
+        deviation = np.sqrt(n * m / 12 * (n + m + 1 - ties / ((n + m) * (n + m - 1))))
+        z = np.maximum(norm.isf(p / 2) - 0.5 / deviation, 0)
+        np.testing.assert_allclose(2 * norm.sf(z), table["p_value"], rtol=1e-5, atol=1e-300)
+        ours, theirs = significant_genes(p[None])[0], (table["fdr"] < 0.05).to_numpy()
+        assert (theirs <= ours).all() and (ours != theirs).sum() <= 0.1 * N_GENES
+
+
+def test_des_agrees_on_their_significant_genes(both, de, files, store):
+    """The same fold changes and the same rank correlation."""
     pred = ad.read_h5ad(files / "files/pred.h5ad")
-    for context in CONTEXTS:
-        table = pd.read_csv(files / "files/cell-eval" / f"{context}_real_de.csv")
-        control = store.dense(store.cells(store.control(context)))
-        for name, row in both.loc[context].iterrows():
-            of_condition = table[table["target"] == name].set_index("feature").loc[store.genes]
-            cells = store.dense(store.cells(_condition(store, context, str(name))))
-            true, base = cells.mean(0, dtype=np.float64), control.mean(0, dtype=np.float64)
-            np.testing.assert_allclose(
-                profiles.log2_fold_change(true, base), of_condition["log2_fold_change"], rtol=1e-4, atol=1e-4
-            )
-            theirs = (of_condition["fdr"] < 0.05).to_numpy()
-            ours = significant_genes(rank_sum_p(cells, sort_control(control))[None])[0]
-            assert (theirs <= ours).all() and (ours != theirs).sum() <= 0.1 * N_GENES  # a continuity correction
-            given = pred[(pred.obs["condition"] == name) & (pred.obs["context"] == context)].X.toarray()
-            score = profiles.des(given.mean(0, dtype=np.float64)[None], true[None], base, theirs[None])[0]
-            assert score == pytest.approx(row["de_spearman_lfc_sig"], abs=1e-3)
+    for (context, name), table in de.items():
+        true, base = (_cells(store, context, of).mean(0, dtype=np.float64) for of in (name, "control"))
+        theirs = table["log2_fold_change"]
+        np.testing.assert_allclose(profiles.log2_fold_change(true, base), theirs, rtol=1e-4, atol=1e-4)
+        given = pred[(pred.obs["condition"] == name) & (pred.obs["context"] == context)].X.toarray()
+        significant = (table["fdr"] < 0.05).to_numpy()[None]
+        score = profiles.des(given.mean(0, dtype=np.float64)[None], true[None], base, significant)[0]
+        assert score == pytest.approx(both.loc[(context, name), "de_spearman_lfc_sig"], abs=1e-3)
 
 
 def test_evaluate_rejects_a_file_for_the_folder_of_cell_eval(tmp_path):
@@ -133,3 +151,7 @@ def test_evaluate_rejects_cell_eval_of_what_is_not_predicted(tmp_path, store):
 
 def _condition(store: Store, context: str, name: str):
     return next(c for c in store.conditions if (c.context, c.perturbation) == (context, name))
+
+
+def _cells(store: Store, context: str, name: str) -> np.ndarray:
+    return store.dense(store.cells(_condition(store, context, name)))

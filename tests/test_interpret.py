@@ -14,9 +14,15 @@ from scbig_dist.interpret.activity import activity_shift, coactivation, module_a
 from scbig_dist.interpret.attention import Attention as Reading
 from scbig_dist.interpret.attention import attention_shift
 from scbig_dist.interpret.bootstrap import interval, resamples
+from scbig_dist.interpret.module_audit import audit_partition
+from scbig_dist.interpret.partition import cluster_store
 from scbig_dist.nn.attention import Attention
 from scbig_dist.nn.blocks import InducedBlock, LeanBlock, PlainBlock
 from scbig_dist.nn.gcae import Autoencoder
+from scbig_dist.screen.simulate import simulate_screen
+from scbig_dist.screen.simulate_truth import Recipe
+from scbig_dist.settings import build_config
+from scbig_dist.store.build import build_store
 
 
 def test_weights_equal_torch_and_give_the_output() -> None:
@@ -187,3 +193,14 @@ def test_one_module_of_all_genes_is_no_better_than_chance() -> None:
     vectors = np.random.default_rng(0).normal(size=(12, 4))
     table = coherence_table(np.zeros(12, dtype=int), cosines_within(vectors), np.random.default_rng(0), 20)
     assert table["z"].isna().all()
+
+
+def test_contexts_do_not_make_genes_coherent(tmp_path):
+    """Two cell lines that differ in every gene: random modules stay at chance, and their correlation near zero."""
+    recipe = Recipe(n_cells=600, n_genes=80, n_perturbations=4, n_doubles=2, n_contexts=2, n_modules=40)
+    simulate_screen(tmp_path / "screen.h5ad", recipe, progress=False)
+    values = {"qc.min_genes": 1, "qc.min_cells": 1, "data.context": "context"}
+    build_store(tmp_path / "screen.h5ad", tmp_path / "store", build_config(values), progress=False)
+    partition = cluster_store(str(tmp_path / "store"), None, {"grc.clustering": "random", "grc.n_modules": 4})
+    whole = audit_partition(partition, 0).coherence.iloc[0]
+    assert abs(whole["observed"]) < 0.05 and abs(whole["z"]) < 4

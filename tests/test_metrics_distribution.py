@@ -6,7 +6,7 @@ import numpy as np
 import ot
 import pytest
 from scipy import stats
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist
 
 from scbig_dist.metrics import distribution
 from scbig_dist.metrics.distribution import e_dist, wasserstein, wasserstein_exact
@@ -24,6 +24,25 @@ def test_e_dist_equals_scipy_in_one_dimension(rng):
     within_y = cdist(y[:, None], y[:, None]).mean() / (len(y) - 1)
     expected = stats.energy_distance(x, y) ** 2 - within_x - within_y
     assert e_dist(x[:, None], y[:, None]) == pytest.approx(expected)
+
+
+def test_distances_equal_scipy(rng):
+    x, y = rng.normal(size=(30, 50)), rng.normal(size=(20, 50)).astype(np.float32)
+    np.testing.assert_allclose(distribution.distances(x, y), cdist(x, y), rtol=1e-12)
+    np.testing.assert_array_equal(np.diag(distribution.distances(x, x)), 0)
+    within = pdist(x).mean(), pdist(y.astype(float)).mean()
+    assert e_dist(x, y) == pytest.approx(2 * cdist(x, y).mean() - sum(within))
+
+
+def test_wasserstein_exact_is_pots(rng):
+    x, y = rng.normal(size=(20, 3)), rng.normal(size=(30, 3))
+    assert wasserstein_exact(x, y) == pytest.approx(ot.emd2([], [], ot.dist(x, y, "euclidean")))
+
+
+def test_nan_cells_have_no_distance(rng):
+    x, y = rng.normal(size=(20, 3)), rng.normal(size=(30, 3))
+    x[3, 1] = np.nan
+    assert np.isnan([e_dist(x, y), wasserstein(x, y), wasserstein_exact(x, y)]).all()
 
 
 def test_e_dist_by_hand():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -101,6 +102,23 @@ def test_distances_by_their_formulas(world):
     np.testing.assert_allclose(profiles.l2(predicted, true), np.linalg.norm(predicted - true, axis=1))
     np.testing.assert_allclose(profiles.l2(predicted, true) ** 2 / G, profiles.mse(predicted, true))
     np.testing.assert_allclose(profiles.mae(predicted, true)[0], np.mean(np.abs(predicted[0] - true[0])))
+
+
+def test_distances_and_signs_equal_scikit_learn(world):
+    predicted, true, control = world
+    top = profiles.top_genes(true, control)
+    for score, expected in (
+        (profiles.mse(predicted, true), sklearn.metrics.mean_squared_error),
+        (profiles.mae(predicted, true), sklearn.metrics.mean_absolute_error),
+    ):
+        np.testing.assert_allclose(score, expected(true.T, predicted.T, multioutput="raw_values"))
+    cosine = sklearn.metrics.pairwise.cosine_similarity(predicted - control, true - control)
+    np.testing.assert_allclose(profiles.discr_cos(predicted, true, control), np.diag(cosine))
+    shares = profiles.acc(predicted, true, control), profiles.acc_de(predicted, true, control, top)
+    for row in range(N):
+        signs = np.sign(true[row] - control), np.sign(predicted[row] - control)
+        assert shares[0][row] == pytest.approx(sklearn.metrics.accuracy_score(*signs))
+        assert shares[1][row] == pytest.approx(sklearn.metrics.accuracy_score(*(each[top[row]] for each in signs)))
 
 
 def test_discr_cos_does_not_centre():

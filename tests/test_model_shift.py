@@ -185,7 +185,7 @@ def store(tmp_path_factory) -> Path:
 
 
 def settings(store: Path, **values: object):
-    plus = {"shift.head": "network", "shift.width": 8, "shift.epochs": 1, "store": str(store)}
+    plus = {"shift.head": "network", "shift.width": 8, "shift.steps": 40, "store": str(store)}
     return settle(load_config(None, TINY | plus | values))
 
 

@@ -10,14 +10,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from scbig_dist.errors import UserError
-from scbig_dist.grc_audit import WHOLE, coherence_table, cosines_within, enrichment, interactions_within
+from scbig_dist.grc_audit import (
+    SIGNIFICANT,
+    WHOLE,
+    coherence_table,
+    cosines_within,
+    enrichment,
+    interactions_within,
+)
 from scbig_dist.interpret.partition import Partition
 from scbig_dist.screen.pathways import PathwayMatrix, pathway_matrix, read_pathways
 from scbig_dist.train.experiment import Experiment
 from scbig_dist.train.random import generator
 from scbig_dist.train.target_vectors import read_network
 
-SIGNIFICANT = 0.05  # Benjamini–Hochberg, over all pairs of module and gene set
 N_RANDOM = 200  # random partitions behind the coherence
 N_RANDOM_ENRICHMENT = 20  # and behind the number of significant pairs, each with all its tests
 MAX_CELLS = 2_000  # of which correlations are taken
@@ -134,9 +140,16 @@ def _one_per_idea(names: list[str], row: dict[str, int], matrix: NDArray[np.floa
 def _correlation(
     experiment: Experiment, labels: NDArray[np.int64], cells: NDArray[np.int64], rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Mean Pearson correlation over cells; genes that do not vary among them have none and are left out."""
-    expression = experiment.store.dense(cells, experiment.n_genes)
-    expression -= expression.mean(axis=0)
+    """Mean Pearson correlation over cells; genes that do not vary among them have none and are left out.
+
+    Each context is centred by itself: what tells cell lines apart would else make most genes correlate.
+    """
+    store = experiment.store
+    expression = store.dense(cells, experiment.n_genes)
+    for context in experiment.contexts:
+        own = np.isin(cells, experiment.cells_of([each for each in store.conditions if each.context == context]))
+        if own.any():
+            expression[own] -= expression[own].mean(axis=0)
     varies = expression.any(axis=0)
     return coherence_table(labels[varies], cosines_within(expression[:, varies].T), rng, N_RANDOM)
 

@@ -98,7 +98,7 @@ class GEARS(nn.Module):
         self.second = nn.Parameter(torch.zeros(n_genes, width + 1))
         self.bias = nn.Parameter(torch.zeros(n_genes))
         self.top_dose = float(inputs.train.dose.max()) if inputs.with_dose else 0.0
-        spread = inputs.shifts.std(0, correction=0)
+        spread = inputs.shifts.float().std(0, correction=0)
         self.register_buffer("shift_scale", spread + spread.mean().clamp(min=1e-6), persistent=False)
         self.register_buffer("target_column", inputs.target_column.clone(), persistent=False)
 

@@ -21,8 +21,13 @@ NAMES = {
 
 
 def method_name(config: Config) -> str:
-    """The row of a config's model: `model.name`, and CellFlow for scBIG on principal components without alignment."""
+    """The row of a config's model: `model.name`; scBIG+ where a mean head is added, CellFlow where modules,
+    GCAE and alignment are all left out."""
     align = config.align
-    if config.model.name == "scbig" and config.gcae.encoder == "pca" and align.lambda_corr == align.lambda_path == 0:
+    if config.model.name != "scbig":
+        return NAMES[config.model.name]
+    if config.shift.head != "none":
+        return "scBIG+"
+    if config.gcae.encoder == "pca" and align.lambda_corr == align.lambda_path == 0:
         return "CellFlow"
-    return NAMES[config.model.name]
+    return NAMES["scbig"]

@@ -45,6 +45,7 @@ class ScGen(nn.Module):
     gene_mean: Tensor
     seen: Tensor
     indicators: Tensor
+    contexts: Tensor
     profiles: Tensor
     controls: Tensor
     finished: Tensor
@@ -58,13 +59,14 @@ class ScGen(nn.Module):
         self.encoder = MLP(n_genes, 2 * b.latent_dim, b.width, b.n_layers, b.dropout)
         self.decoder = MLP(b.latent_dim, n_genes, b.width, b.n_layers, b.dropout)
         self.top_dose = float(inputs.train.dose.max()) if inputs.with_dose else 0.0
-        controls = inputs.control_mean[inputs.train.context]
+        controls = inputs.control_mean[inputs.train.context].float()
         for name, value in {
             "gene_mean": inputs.gene_mean.clone(),
             "seen": seen_targets(inputs.train.targets, n_targets),
             "indicators": self._strengths(inputs.train, n_targets),
+            "contexts": inputs.train.context.clone(),
             "controls": controls,
-            "profiles": controls + inputs.shifts,
+            "profiles": controls + inputs.shifts.float(),
         }.items():
             self.register_buffer(name, value, persistent=False)
         self.register_buffer("finished", torch.tensor(False))
@@ -85,15 +87,19 @@ class ScGen(nn.Module):
     @torch.no_grad()
     def finish(self, walk: Walk) -> None:
         """Measure the targets' shifts with the trained encoder, over all training cells."""
-        n, latent_dim = len(self.indicators), self.config.latent_dim
-        sums = self.indicators.new_zeros(2, n, latent_dim)
-        counts = self.indicators.new_zeros(2, n, 1)
+        sums = self.indicators.new_zeros(len(self.indicators), self.config.latent_dim)
+        counts = self.indicators.new_zeros(len(self.indicators), 1)
+        basal: dict[int, Tensor] = {}
         for row, cells, control in walk():
-            for kind, block in enumerate((cells, control)):
-                sums[kind, row] += self._encode(block).mean.sum(0)
-                counts[kind, row] += len(block)
-        latents = sums / counts.clamp(min=1)
-        self.shifts.copy_(self._regress(latents[0] - latents[1], (counts > 0).all(0)))
+            sums[row] += self._encode(cells).mean.sum(0)
+            counts[row] += len(cells)
+            if (
+                context := int(self.contexts[row])
+            ) not in basal:  # a context's control cells are the same in every block
+                basal[context] = self._encode(control).mean.mean(0)
+        none = torch.zeros_like(sums[0])
+        control_means = torch.stack([basal.get(int(context), none) for context in self.contexts])
+        self.shifts.copy_(self._regress(sums / counts.clamp(min=1) - control_means, counts > 0))
         self.finished.fill_(True)
 
     @torch.no_grad()

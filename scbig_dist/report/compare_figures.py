@@ -50,7 +50,7 @@ def _draw(panel: Axes, comparison: Comparison, metric: str) -> None:
         panel.plot(pairs, height + spread, "o", color=FAINT, ms=3, alpha=0.6, mew=0)
         found = line.against.difference
         panel.plot([found.low * scale, found.high * scale], [height, height], color=colour, lw=3, solid_capstyle="butt")
-        panel.plot(found.mean * scale, height, "D", color=colour, ms=5, mec="white", mew=0.8)
+        panel.plot(found.mean * scale, height, "D", color=colour, ms=4.5, mec="white", mew=0.8)
     panel.set_yticks(range(len(lines)), [line.name for line in lines])
     panel.set_ylim(-0.6, len(lines) - 0.4)
     panel.grid(axis="y", visible=False)

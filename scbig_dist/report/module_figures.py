@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from scbig_dist.grc_audit import SIGNIFICANT
 from scbig_dist.report.style import COLOURS, FAINT, GRID, INK, canvas, legend
 
 MOST_MODULES = 48  # columns of a heat map that can still be read
 DEEPEST = 12.0  # −log10 q where the colour ends
-SIGNIFICANT = 0.05
 SEQUENTIAL = "Blues"  # white where there is nothing; one hue, so that lightness alone tells
 MEASURES = {
     "correlation": "mean correlation of expression within the module",

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from scbig_dist.grc_audit import SIGNIFICANT
 from scbig_dist.report.document import Document, Heading, Picture, Table, Text
-from scbig_dist.report.module_figures import SIGNIFICANT, coherence_figure, enrichment_map, shorten
+from scbig_dist.report.module_figures import coherence_figure, enrichment_map, shorten
 from scbig_dist.report.run import data_sentence
 from scbig_dist.report.wording import MISSING, is_missing, number
 
@@ -94,7 +95,7 @@ def enrichment_line(enrichment: pd.DataFrame, chance: Sequence[int]) -> str:
     """What is significant, and what would be in random partitions."""
     significant = enrichment[enrichment["q"] < SIGNIFICANT]
     return (
-        f"{len(significant)} pairs of module and gene set with q < {SIGNIFICANT:g} (hypergeometric, Benjamini–Hochberg over "
-        f"{len(enrichment)} tests): {significant['pathway'].nunique()} sets in {significant['module'].nunique()} modules. "
+        f"Pairs of module and gene set with q < {SIGNIFICANT:g}: {len(significant)} (hypergeometric, Benjamini–Hochberg over "
+        f"{len(enrichment)} tests); gene sets: {significant['pathway'].nunique()}, modules: {significant['module'].nunique()}. "
         f"Random partitions of the same sizes: {number(float(np.mean(chance)))} pairs on average (at most {max(chance)})."
     )

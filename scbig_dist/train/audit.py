@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 
 from scbig_dist.artifacts import write_text
-from scbig_dist.grc_audit import coherence, enrichment
+from scbig_dist.grc_audit import SIGNIFICANT, coherence, enrichment
 from scbig_dist.train.experiment import Experiment
 from scbig_dist.train.inputs import Prepared
 from scbig_dist.train.random import generator
 
 N_RANDOM = 50  # size-matched random partitions behind the coherence
-SIGNIFICANT = 0.05  # Benjamini–Hochberg
 
 
 def audit_modules(prepared: Prepared, experiment: Experiment, run: Path) -> list[str]:
@@ -32,7 +31,8 @@ def audit_modules(prepared: Prepared, experiment: Experiment, run: Path) -> list
             f"of random partitions {found.random_mean:.3f} ± {found.random_sd:.3f}"
         )
     if prepared.pathways is not None:
-        rows = enrichment(modules, prepared.pathways.matrix, prepared.pathways.names)
+        known = prepared.pathways.matrix.any(axis=0)  # the background: interpret/module_audit.py says why
+        rows = enrichment(modules[known], prepared.pathways.matrix[:, known], prepared.pathways.names)
         write_text(run / "enrichment.tsv", rows[rows["overlap"] > 0].to_csv(sep="\t", index=False))
         significant = rows[rows["q"] < SIGNIFICANT]
         lines.append(

@@ -83,7 +83,7 @@ class ShiftStage:
         head.measure(self._features, self._wanted)
         self._features, self._wanted = self._features.to(context.device), self._wanted.to(context.device)
         self._per_epoch = -(-len(self._wanted) // config.batch)
-        self.n_steps = config.epochs * self._per_epoch
+        self.n_steps = config.steps
         self._order = (-1, np.zeros(0, dtype=np.int64))
 
     def micro_batches(self, step: int) -> Iterator[ShiftBatch]:
