@@ -50,7 +50,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 """What is run; the other rows are references that every evaluation carries."""
 SPLITS = {
     "additive": {"split.kind": "additive"},
-    "holdout": {"split.kind": "holdout", "split.n_test": 12, "split.n_val": 8},
+    "holdout": {"split.kind": "holdout", "split.n_test": 20, "split.n_val": 12},
 }
 ROWS = ("Control", "Mean-shift", "Linear", "Linear-ext", "kNN", "scGen", "CPA", "samsVAE", "GEARS", "CellFlow",
         "Additive", BAR, "scBIG", "scBIG+", "noise ceiling")  # fmt: skip

@@ -52,8 +52,8 @@ class GRCConfig(Section):
 
 
 class GCAEConfig(Section):
-    encoder: Literal["gcae", "plain", "pca"] = "gcae"
-    """`gcae`: inducing-point blocks; `plain`: full self-attention; `pca`: principal components (the CellFlow form)."""
+    encoder: Literal["gcae", "plain", "mlp", "pca"] = "gcae"
+    """`gcae`: inducing-point blocks; `plain`: full self-attention; `mlp`: `gcae.n_blocks` + 1 layers over all genes, no modules; `pca`: principal components (the CellFlow form)."""
     n_inducing: int = Field(default=8, ge=1)
     """M, the inducing points of a block."""
     width: int = Field(default=256, ge=1)
@@ -66,8 +66,12 @@ class GCAEConfig(Section):
     """`full`: the paper's, an MLP on every token in every block; `lean`: tokens enter once, the inducing points are processed, tokens are written once."""
     latent_dim: int = Field(default=50, ge=1)
     """ℓ, the width of a cell's latent."""
-    pooling: Literal["mean", "attention", "set_transformer"] = "mean"
-    """How module tokens become one latent."""
+    pooling: Literal["mean", "attention", "set_transformer", "flat"] = "mean"
+    """How module tokens become one latent; `flat` pools nothing: each token has its own linear map to the latent and, in the decoder, from it."""
+    skip: Literal["none", "frozen", "learned"] = "none"
+    """A linear path beside encoder and decoder, both of which then start at zero: leading components of the training cells, as they are or as a start."""
+    shift_weight: float = Field(default=0.0, ge=0)
+    """Weight of the conditions' mean shifts beside the cells in the components of `pca` and `gcae.skip`; 0: plain principal components."""
     projection: Literal["per_module", "shared"] = "per_module"
     """One expression projection per module, or one for all (the released code)."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -93,6 +97,8 @@ class AutoencoderConfig(Section):
     """Share of a batch's rows that are means of cells of one condition instead of cells."""
     metacell_size: int = Field(default=25, ge=2)
     """Cells averaged into a metacell."""
+    metacell_weight: float = Field(default=1.0, gt=0)
+    """Weight of a metacell's error beside a cell's: shifts are small beside the noise of cells."""
 
 
 class FlowConfig(Section):
@@ -114,8 +120,8 @@ class FlowConfig(Section):
     """How control and perturbed cells are paired."""
     coupling_epsilon: float = Field(default=1.0, gt=0)
     """Entropic regularisation, relative to the mean cost."""
-    latent_scale: Literal["raw", "unit"] = "raw"
-    """`unit` divides latents by their overall standard deviation in training cells."""
+    latent_scale: Literal["raw", "unit", "expression"] = "raw"
+    """Coordinates that the flow sees latents in. `unit` divides them by their overall standard deviation in training cells; `expression` centres them and maps them linearly, so that distances are those of decoded cells."""
     pooling: Literal["attention", "sum"] = "attention"
     """How the targets of a condition become one vector."""
     target_embedding: Literal["frozen", "learned", "both"] = "frozen"
@@ -184,6 +190,8 @@ class AlignConfig(Section):
     """Where predicted cells come from: `solve` carries control cells along the flow; `one_step` goes straight on from the micro-batch's own points, x_t + (1−t)v without the noise, and evaluates no network again."""
     n_solver_steps: int = Field(default=8, ge=1)
     """`solve`: midpoint steps, differentiated through."""
+    targets: Literal["raw", "decoded"] = "raw"
+    """What predictions are aligned with: the condition's true cells, or these encoded and decoded, as every prediction is."""
     epsilon: float = Field(default=0.1, gt=0)
     """Entropic regularisation of the pathway cost, relative to the mean cost."""
     n_iterations: int = Field(default=100, ge=1)
@@ -208,29 +216,29 @@ class BaselineConfig(Section):
     patience: int = Field(default=4, ge=1)
     """Validations without improvement before training stops."""
     width: int = Field(default=128, ge=1)
-    """Hidden width of the networks."""
+    """Hidden width of the networks; GEARS has `baseline.latent_dim` alone."""
     n_layers: int = Field(default=2, ge=1)
     """Hidden layers of an encoder, and again of a decoder."""
     latent_dim: int = Field(default=64, ge=1)
-    """Width of a cell's latent."""
+    """Width of a cell's latent; GEARS: of the embeddings of genes and targets."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout of hidden layers in training."""
-    kl_weight: float = Field(default=1e-3, ge=0)
-    """samsVAE, scGen: weight of the Kullback-Leibler term beside the squared error per gene."""
+    kl_weight: float = Field(default=0.3, ge=0)
+    """samsVAE, CPA, scGen: weight of the latents' divergence per gene beside the squared error per gene; the evidence bound has twice the noise's variance."""
     sparsity: float = Field(default=0.1, gt=0, lt=1)
     """samsVAE: prior probability that a target moves a latent dimension."""
-    effect_weight: float = Field(default=0.01, ge=0)
+    effect_weight: float = Field(default=0.003, ge=0)
     """samsVAE: weight of the divergence of a target's masks and effects, within `baseline.kl_weight`; the evidence bound has 1 ÷ training cells per target."""
-    adversary_weight: float = Field(default=0.1, ge=0)
+    adversary_weight: float = Field(default=0.01, ge=0)
     """CPA: weight of the adversary that must not tell targets from basal latents."""
-    focus: float = Field(default=2.0, ge=0)
-    """GEARS: γ of the autofocus loss |error|^(2+γ)."""
+    focus: float = Field(default=0.0, ge=0)
+    """GEARS: γ of the autofocus loss |error|^(2+γ); 2 in the paper, which for single cells is not least at their mean."""
     direction_weight: float = Field(default=0.1, ge=0)
     """GEARS: weight of the loss on the sign of a shift."""
     n_neighbors: int = Field(default=10, ge=1)
     """kNN: training conditions that vote; GEARS: neighbours of a gene in a graph."""
     ridge: float = Field(default=1.0, gt=0)
-    """Ridge-additive: penalty on the targets' effects."""
+    """Ridge-additive, scGen: penalty on the targets' effects, in expression or in the latent."""
 
 
 class TrainConfig(Section):

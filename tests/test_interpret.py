@@ -23,6 +23,7 @@ from scbig_dist.screen.simulate import simulate_screen
 from scbig_dist.screen.simulate_truth import Recipe
 from scbig_dist.settings import build_config
 from scbig_dist.store.build import build_store
+from scbig_dist.store.reader import open_store
 
 
 def test_weights_equal_torch_and_give_the_output() -> None:
@@ -195,12 +196,18 @@ def test_one_module_of_all_genes_is_no_better_than_chance() -> None:
     assert table["z"].isna().all()
 
 
-def test_contexts_do_not_make_genes_coherent(tmp_path):
-    """Two cell lines that differ in every gene: random modules stay at chance, and their correlation near zero."""
+def test_coherence_is_that_of_cells_centred_in_their_context(tmp_path) -> None:
+    """Two cell lines that differ in every gene: correlations are those of cells centred in their own."""
     recipe = Recipe(n_cells=600, n_genes=80, n_perturbations=4, n_doubles=2, n_contexts=2, n_modules=40)
     simulate_screen(tmp_path / "screen.h5ad", recipe, progress=False)
     values = {"qc.min_genes": 1, "qc.min_cells": 1, "data.context": "context"}
     build_store(tmp_path / "screen.h5ad", tmp_path / "store", build_config(values), progress=False)
+    store = open_store(tmp_path / "store")
     partition = cluster_store(str(tmp_path / "store"), None, {"grc.clustering": "random", "grc.n_modules": 4})
+    x, context, labels = store.dense(np.arange(store.n_cells)), store.obs["context"], partition.module_of_gene
+    centred = x - np.array([x[context == own].mean(0) for own in context])
+    pairs = np.triu(labels[:, None] == labels, 1)
     whole = audit_partition(partition, 0).coherence.iloc[0]
-    assert abs(whole["observed"]) < 0.05 and abs(whole["z"]) < 4
+    assert whole["observed"] == pytest.approx(np.corrcoef(centred.T)[pairs].mean(), rel=1e-3)
+    assert whole["observed"] != pytest.approx(np.corrcoef(x.T)[pairs].mean(), rel=0.05)
+    assert abs(whole["z"]) < 4

@@ -116,11 +116,20 @@ def test_control_beside_predicted_cells_went_through_the_autoencoder(runs):
     predictor = load_predictor(runs["pca"])
     condition = predictor.split.test[0]
     cells = gather_cells(predictor, condition, 30, 0)
-    np.testing.assert_allclose(cells.rebuilt, predictor.reconstruct(cells.control))
-    assert cells.groups()["predicted"][1] is cells.rebuilt and cells.groups()["true"][1] is cells.control
+    np.testing.assert_allclose(cells.unmoved, predictor.reconstruct(cells.control))
+    assert cells.groups()["predicted"][1] is cells.unmoved and cells.groups()["true"][1] is cells.control
     assert cells.part == "test"
     store = predictor.store
     assert np.isin(cells.true, store.dense(store.cells(condition), predictor.n_genes)).all()
+
+
+def test_a_prediction_that_keeps_its_noise_is_compared_with_control_as_it_is(store, tmp_path):
+    """With a head for means (`shift.head`) a predicted cell is its control cell, moved."""
+    config = build_config(TINY | {"store": str(store), "gcae.encoder": "pca", "shift.head": "ridge"})
+    train_run(settle(config), tmp_path / "run", LocalContext(), progress=False)
+    predictor = load_predictor(tmp_path / "run")
+    cells = gather_cells(predictor, predictor.split.test[0], 30, 0)
+    assert cells.groups()["predicted"][1] is cells.control and "keep the noise" in cells.compared
 
 
 WRONG = {

@@ -11,8 +11,8 @@ from scbig_dist.models.cpa import CPA
 from scbig_dist.settings import build_config
 
 VALUES = {
-    "baseline.width": 64, "baseline.latent_dim": 12, "baseline.n_layers": 1, "baseline.lr": 6e-3, "baseline.steps": 1400,
-    "baseline.kl_weight": 0.36, "baseline.adversary_weight": 0.1,
+    "baseline.width": 64, "baseline.latent_dim": 12, "baseline.n_layers": 1, "baseline.lr": 3e-3, "baseline.steps": 1000,
+    "baseline.kl_weight": 0.18, "baseline.adversary_weight": 0.02,
 }  # fmt: skip
 
 
@@ -20,8 +20,8 @@ def test_it_beats_what_adds_in_expression_where_latents_add() -> None:
     world = saturating_world()
     model = fit(CPA, world, world.inputs(), VALUES)
     found = predicted_shifts(model, world, world.held_out)
-    for name, other in references(world, world.held_out).items():
-        assert error(found, world.truth) < error(other, world.truth), name
+    for name, other in references(world, world.held_out, ridge=0.1).items():
+        assert error(found, world.truth) < 0.95 * error(other, world.truth), name
     assert correlation(found, world.truth) > 0.94
 
 

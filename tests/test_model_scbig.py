@@ -109,6 +109,24 @@ def test_bfloat16_is_near_float32(estimate: str, block: str) -> None:
         assert (found - wanted).norm() < 0.05 * wanted.norm()
 
 
+def test_a_weight_of_two_is_a_row_twice() -> None:
+    model = model_of()
+    x = torch.rand(5, N_GENES, generator=torch.Generator().manual_seed(2))
+    twice = model.loss("autoencoder", CellBatch(torch.cat([x, x[3:]]), 5.0)).total
+    weighted = model.loss("autoencoder", CellBatch(x, 5.0, torch.tensor([1.0, 1, 1, 2, 2]))).total
+    torch.testing.assert_close(weighted, twice)
+
+
+def test_the_flow_s_coordinates_are_undone_by_decoding() -> None:
+    model = model_of()
+    x = torch.rand(5, N_GENES, generator=torch.Generator().manual_seed(2))
+    before = model.decode(model.encode(x))
+    model.to_flow.copy_(torch.randn(6, 6, generator=torch.Generator().manual_seed(3)))
+    model.from_flow.copy_(torch.linalg.inv(model.to_flow))
+    model.latent_mean.fill_(0.7)
+    torch.testing.assert_close(model.decode(model.encode(x)), before, rtol=1e-3, atol=1e-4)
+
+
 def test_groups_equal_batches_of_their_own() -> None:
     """The loss of two conditions in a micro-batch is the mean of their losses apart."""
     model = model_of(align__lambda_corr=0.0, align__lambda_path=0.0)

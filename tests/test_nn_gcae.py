@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from scbig_dist.config import GCAEConfig
+from scbig_dist.nn.flat_autoencoder import MLPAutoencoder
 from scbig_dist.nn.gcae import Autoencoder
 
 
@@ -20,7 +21,9 @@ def build(
 
 
 CASES = list(
-    itertools.product(("gcae", "plain", "lean"), ("mean", "attention", "set_transformer"), ("per_module", "shared"))
+    itertools.product(
+        ("gcae", "plain", "lean"), ("mean", "attention", "set_transformer", "flat"), ("per_module", "shared")
+    )
 )
 
 
@@ -167,8 +170,27 @@ def test_lean_block_writes_every_token_from_every_other() -> None:
     assert (change > 1e-6).all()
 
 
+@pytest.mark.parametrize("encoder", ["gcae", "mlp"])
+@pytest.mark.parametrize("skip", ["frozen", "learned"])
+def test_with_a_skip_the_start_is_linear(encoder: str, skip: str) -> None:
+    """Before its first step the autoencoder is the projection onto its components; it then leaves it."""
+    torch.manual_seed(0)
+    components = torch.linalg.qr(torch.randn(12, 4))[0].T
+    config = GCAEConfig(width=16, n_heads=2, n_inducing=3, n_blocks=1, latent_dim=4, dropout=0.0, skip=skip)
+    mean, x = torch.full((12,), 0.5), torch.rand(6, 12)
+    model: Autoencoder | MLPAutoencoder = MLPAutoencoder(mean, config, components)
+    if encoder == "gcae":
+        model = Autoencoder(torch.arange(12) % 3, None, mean, config, components=components)
+    torch.testing.assert_close(model.encode(x), (x - 0.5) @ components.T)
+    torch.testing.assert_close(model(x), (x - 0.5) @ components.T @ components + 0.5)
+    assert len([name for name, _ in model.named_parameters() if name.startswith("skip")]) == 2 * (skip == "learned")
+    (model(x) - x).square().sum().backward()
+    moved = [name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()]
+    assert moved, "nothing would ever leave the start"
+
+
 @pytest.mark.parametrize("n_inducing", [3, 16])
-@pytest.mark.parametrize("kind", [{}, {"block": "lean"}, {"encoder": "plain"}])
+@pytest.mark.parametrize("kind", [{}, {"block": "lean"}, {"encoder": "plain"}, {"pooling": "flat"}])
 def test_a_part_without_cells_passes(kind: dict[str, str], n_inducing: int) -> None:
     """An epoch's last batch, cut into the parts of `autoencoder.accumulate`, may have fewer cells than parts."""
     model = build(torch.arange(12) % 4, n_inducing=n_inducing, **kind)

@@ -36,6 +36,15 @@ def test_equals_sklearn(shape: tuple[int, int, int], n_components: int) -> None:
     np.testing.assert_allclose(ours.components @ ours.components.T, np.eye(n_components), atol=1e-5)
 
 
+def test_rows_beside_the_cells_add_to_their_covariance() -> None:
+    x, rows = screen(300, 40, 8), np.random.default_rng(3).normal(size=(5, 40))
+    ours = fit_pca(lambda: stream(x), 40, 6, np.random.default_rng(1), rows)
+    values, vectors = np.linalg.eigh(np.cov(x.T.astype(np.float64)) + rows.T @ rows)
+    np.testing.assert_allclose(ours.sd**2, values[::-1][:6], rtol=1e-3)
+    cosine = np.abs((ours.components * vectors[:, ::-1][:, :6].T).sum(1))
+    np.testing.assert_allclose(cosine, 1, atol=1e-3)
+
+
 def test_signs_do_not_depend_on_the_start() -> None:
     x = screen(400, 60, 6)
     one, other = (fit_pca(lambda: stream(x), 60, 5, np.random.default_rng(seed)).components for seed in (1, 2))

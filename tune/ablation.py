@@ -11,13 +11,13 @@ base = "../configs/norman_additive.yaml"
 points = {
     "full": {},
     # Table 6(a): clustering × encoder. "k-means" is the balanced one, as the paper's text says.
-    "plain encoder": {"gcae.encoder": "plain"},
+    "plain encoder": {"gcae.encoder": "plain", "gcae.block": "full"},
     "k-means balanced": {"grc.clustering": "kmeans_balanced"},
-    "k-means balanced + plain": {"grc.clustering": "kmeans_balanced", "gcae.encoder": "plain"},
+    "k-means balanced + plain": {"grc.clustering": "kmeans_balanced", "gcae.encoder": "plain", "gcae.block": "full"},
     "random modules": {"grc.clustering": "random"},
-    "random modules + plain": {"grc.clustering": "random", "gcae.encoder": "plain"},
+    "random modules + plain": {"grc.clustering": "random", "gcae.encoder": "plain", "gcae.block": "full"},
     "no clustering": {"grc.clustering": "none"},
-    "no clustering + plain": {"grc.clustering": "none", "gcae.encoder": "plain"},
+    "no clustering + plain": {"grc.clustering": "none", "gcae.encoder": "plain", "gcae.block": "full"},
     # Table 6(b): the balance, a soft assignment, the priors. Without any prior the modules can only be random.
     "k-means unbalanced": {"grc.clustering": "kmeans"},
     "soft, temperature 0.3": {"grc.clustering": "soft", "grc.temperature": 0.3},

@@ -53,7 +53,7 @@ def interpret(
         f"{wanted.name} as {run.resolve().name} sees it",
         data_label(predictor.experiment),
         f"Cells: {len(cells.predicted)} predicted, {len(cells.control)} control, {true}. "
-        f"Principal components: of training cells, turned to {plane.turned_to}.",
+        f"{cells.compared} Principal components: of training cells, turned to {plane.turned_to}.",
         found.modules,
         found.pairs,
         found.attention,

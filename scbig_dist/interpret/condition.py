@@ -19,22 +19,33 @@ Cells = NDArray[np.float32]
 class ConditionCells:
     """Log-normalised cells, each (cell, gene), of one condition and its context's control.
 
-    `rebuilt` are the control cells encoded and decoded: what a prediction that changes nothing looks like. A predicted
-    cell has lost what the latent cannot carry, so it is compared with these and true cells with `control`.
+    `unmoved` are the control cells as a prediction that changes nothing would give them, to compare predicted cells with:
+    encoded and decoded, for what the latent cannot carry is lost; as they are where a head says where means go
+    (`shift.head`), whose cells keep it. True cells are compared with `control`.
     """
 
     condition: Condition
     part: str | None
     """`train`, `val`, `test` or another part of the split; None where the screen has no such cells."""
     control: Cells
-    rebuilt: Cells
+    unmoved: Cells
     predicted: Cells
     true: Cells | None
 
     def groups(self) -> dict[str, tuple[Cells, Cells]]:
         """(cells, the control to compare them with), predicted and, if there are any, true."""
-        groups = {"predicted": (self.predicted, self.rebuilt)}
+        groups = {"predicted": (self.predicted, self.unmoved)}
         return groups if self.true is None else groups | {"true": (self.true, self.control)}
+
+    @property
+    def compared(self) -> str:
+        """What predicted cells are compared with, in a sentence."""
+        if self.unmoved is self.control:
+            return "Predicted cells keep the noise of the control cells that they were made from, and are compared with control."
+        return (
+            "Predicted cells have lost the noise that the latent cannot carry, so they are compared with control cells that "
+            "went through the autoencoder; correlations in both are larger than in true cells."
+        )
 
 
 def gather_cells(predictor: Predictor, condition: Condition, n_cells: int, seed: int) -> ConditionCells:
@@ -52,7 +63,8 @@ def gather_cells(predictor: Predictor, condition: Condition, n_cells: int, seed:
         if cells is not None and len(cells) < 2:
             raise UserError(f"condition {condition.name}: {name} cells are {len(cells)}; comparing needs two")
     assert control.shape[1] == n_genes == predicted.shape[1]
-    return ConditionCells(condition, part, control, predictor.reconstruct(control), predicted, true)
+    unmoved = predictor.reconstruct(control) if predictor.config.shift.head == "none" else control
+    return ConditionCells(condition, part, control, unmoved, predicted, true)
 
 
 def part_of(predictor: Predictor, condition: Condition) -> str:

@@ -27,6 +27,7 @@ ASIDE = {
     "align.lambda_path": 0.0,
     "flow.target_embedding": "learned",
     "gcae.encoder": "gcae",
+    "shift.head": "none",
     "model.name": "scbig",
 }
 

@@ -9,8 +9,11 @@ Departures:
 - One optimiser with gradient reversal in place of two that alternate, and no gradient penalty.
 - The adversary tells targets apart by cross-entropy (a combination's targets share the mass,
   control is a class of its own), not by one logistic regression per target.
+- z_basal is drawn from a normal posterior with a divergence from N(0, 1) (`baseline.kl_weight`; an
+  option of the released code): where one optimiser serves both sides, the adversary alone is too slow.
 - Squared error: a normal likelihood of one variance. The paper's has a variance per gene and cell.
-- LayerNorm in place of batch norm.
+- LayerNorm in place of batch norm; the vectors v_t take larger steps than the networks' weights.
+- A prediction is the decoder's mean at the mean of z_basal.
 - v_t is learned; where the run has prior vectors of targets it is a linear map of the prior plus
   a learned part that starts at zero, so that a target with a prior can be predicted unseen (as
   chemCPA does for drugs).
@@ -34,6 +37,8 @@ from scbig_dist.nn.gaussian import Gaussian
 from scbig_dist.nn.mlp import MLP
 from scbig_dist.nn.reversal import reverse_gradient
 from scbig_dist.nn.targets import are_defined, seen_targets, target_indicators
+
+PACE = 10.0  # vectors v_t move so many times as far per step of Adam as a weight of the networks
 
 
 class DoseCurves(nn.Module):
@@ -70,6 +75,9 @@ class CPA(nn.Module):
         self.decoder = MLP(b.latent_dim, n_genes, b.width, b.n_layers, b.dropout)
         kind = "learned" if inputs.target_vectors is None else "both"
         self.embedding = TargetEmbedding(inputs.target_vectors, inputs.target_known, kind, b.latent_dim)
+        with torch.no_grad():
+            for parameter in self.embedding.parameters():
+                parameter.div_(PACE)
         self.doses = DoseCurves(self.n_targets) if inputs.with_dose else None
         self.context: nn.Embedding | None = None
         if inputs.n_contexts > 1:
@@ -119,7 +127,7 @@ class CPA(nn.Module):
         strength = present.to(vectors)
         if self.doses is not None:
             strength = strength * torch.where(given.dose[:, None] > 0, self.doses(given), 1.0)
-        return (vectors * strength[..., None]).sum(1)
+        return PACE * (vectors * strength[..., None]).sum(1)
 
     def _context(self, given: ConditionInput) -> Float[Tensor, "condition latent"]:
         if self.context is None:

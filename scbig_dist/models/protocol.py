@@ -36,11 +36,12 @@ class CellBatch:
     """Stage 1: log-normalised cells of one rank, and the mean number of cells per rank.
 
     The loss divides by `n_mean`, not by its own rows, so that ranks with unequal shares of
-    the last batch still average to the loss of the whole.
+    the last batch still average to the loss of the whole. `weights` of the rows' errors; None: all 1.
     """
 
     x: Float[Tensor, "cell gene"]
     n_mean: float
+    weights: Float[Tensor, " cell"] | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from scbig_dist.flow.solver import solve
 from scbig_dist.models.protocol import AlignBatch, Batch, CellBatch, ConditionInput, FlowBatch, ShiftBatch, StageLoss
 from scbig_dist.models.shift_head import ShiftHead, ShiftInputs
 from scbig_dist.nn.condition import ConditionEncoder
+from scbig_dist.nn.flat_autoencoder import MLPAutoencoder
 from scbig_dist.nn.gcae import Autoencoder
 from scbig_dist.nn.pca import PCAAutoencoder, PrincipalComponents
 from scbig_dist.nn.velocity import VelocityField
@@ -48,7 +49,9 @@ class ScBIG(nn.Module):
     flow changes beyond a common shift of all cells.
     """
 
-    latent_scale: Tensor
+    latent_mean: Tensor
+    to_flow: Tensor
+    from_flow: Tensor
     control_mean: Tensor
     modules_mean: Tensor
     pathways_mean: Tensor | None
@@ -78,7 +81,9 @@ class ScBIG(nn.Module):
         self.register_buffer("modules_mean", losses.averages(membership), persistent=False)
         pathways = None if inputs.pathways is None else losses.averages(inputs.pathways)
         self.register_buffer("pathways_mean", pathways, persistent=False)
-        self.register_buffer("latent_scale", torch.ones(()))
+        for name in ("to_flow", "from_flow"):
+            self.register_buffer(name, torch.eye(config.gcae.latent_dim))
+        self.register_buffer("latent_mean", torch.zeros(config.gcae.latent_dim))
 
     def stage_modules(self, stage: str) -> list[nn.Module]:
         if stage == "autoencoder":
@@ -90,15 +95,17 @@ class ScBIG(nn.Module):
         return [*flow, self.autoencoder] if self.config.flow.train_autoencoder else flow
 
     def encode(self, x: Float[Tensor, "cell gene"]) -> Float[Tensor, "cell latent"]:
-        return self.autoencoder.encode(x) / self.latent_scale
+        """Latents in the flow's coordinates (`flow.latent_scale`)."""
+        return (self.autoencoder.encode(x) - self.latent_mean) @ self.to_flow
 
     def decode(self, z: Float[Tensor, "cell latent"]) -> Float[Tensor, "cell gene"]:
-        return self.autoencoder.decode(z * self.latent_scale)
+        return self.autoencoder.decode(z @ self.from_flow + self.latent_mean)
 
     def loss(self, stage: str, batch: Batch) -> StageLoss:
         if isinstance(batch, CellBatch):
-            residual = self.autoencoder(batch.x) - batch.x
-            return StageLoss(residual.square().sum() / (batch.n_mean * batch.x.shape[1]))
+            errors = (self.autoencoder(batch.x) - batch.x).square().sum(1)
+            errors = errors if batch.weights is None else errors * batch.weights
+            return StageLoss(errors.sum() / (batch.n_mean * batch.x.shape[1]))
         if isinstance(batch, ShiftBatch):
             assert self.shift is not None
             return StageLoss(self.shift.loss(batch))
@@ -185,13 +192,12 @@ class ScBIG(nn.Module):
 
 
 def _autoencoder(inputs: ModelInputs, config: Config) -> nn.Module:
-    if config.gcae.encoder == "pca":
-        assert inputs.components is not None
-        components = inputs.components
-        return PCAAutoencoder(
-            PrincipalComponents(
-                mean=inputs.gene_mean.numpy(), components=components.numpy(), sd=components.norm(dim=1).numpy()
-            )
-        )
+    gcae, components = config.gcae, inputs.components
+    if gcae.encoder == "pca":
+        assert components is not None
+        sd = components.norm(dim=1).numpy()
+        return PCAAutoencoder(PrincipalComponents(mean=inputs.gene_mean.numpy(), components=components.numpy(), sd=sd))
+    if gcae.encoder == "mlp":
+        return MLPAutoencoder(inputs.gene_mean, gcae, components)
     recompute = config.train.checkpoint_activations
-    return Autoencoder(inputs.module_of_gene, inputs.gene_embedding, inputs.gene_mean, config.gcae, recompute)
+    return Autoencoder(inputs.module_of_gene, inputs.gene_embedding, inputs.gene_mean, gcae, recompute, components)

@@ -12,6 +12,7 @@ from scbig_dist.nn.dropout import Dropout
 from scbig_dist.nn.modules import ModuleLayout
 from scbig_dist.nn.pooling import build_pooling
 from scbig_dist.nn.projection import GenesToTokens, TokensToGenes
+from scbig_dist.nn.skip import LinearSkip
 
 
 class ModuleStream(nn.Module):
@@ -50,6 +51,7 @@ class Autoencoder(nn.Module):
         gene_mean: Float[Tensor, " gene"],
         config: GCAEConfig,
         recompute: bool = False,
+        components: Float[Tensor, "component gene"] | None = None,
     ) -> None:
         super().__init__()
         assert config.encoder in ("gcae", "plain"), config.encoder
@@ -62,11 +64,18 @@ class Autoencoder(nn.Module):
         self.encoder_stream = ModuleStream(layout, gene_embedding, width)
         self.encoder = build_blocks(config, recompute)
         self.pooling = build_pooling(config.pooling, width, config.n_heads, config.dropout)
-        self.to_latent = nn.Linear(width, config.latent_dim)
-        self.from_latent = nn.Linear(config.latent_dim, width)
+        self.n_read = layout.n_modules if config.pooling == "flat" else 1  # vectors between tokens and latent
+        self.to_latent = nn.Linear(self.n_read * width, config.latent_dim)
+        self.from_latent = nn.Linear(config.latent_dim, self.n_read * width)
         self.decoder_stream = ModuleStream(layout, gene_embedding, width)
         self.decoder = build_blocks(config, recompute)
         self.unproject = TokensToGenes(layout, width, shared)
+        self.skip: LinearSkip | None = None
+        if config.skip != "none":
+            assert components is not None
+            self.skip = LinearSkip(components, config.skip == "learned")
+            for last in (self.to_latent.weight, self.to_latent.bias, self.unproject.weight):
+                nn.init.zeros_(last)
 
     def tokens(self, x: Float[Tensor, "cell gene"]) -> Float[Tensor, "cell module d"]:
         """The encoder's module tokens, after its blocks."""
@@ -80,11 +89,13 @@ class Autoencoder(nn.Module):
         return self.dropout(self.project(x - self.gene_mean) + self.encoder_stream())
 
     def encode(self, x: Float[Tensor, "cell gene"]) -> Float[Tensor, "cell latent"]:
-        return self.to_latent(self.pooling(self.tokens(x)))
+        z = self.to_latent(self.pooling(self.tokens(x)))
+        return z if self.skip is None else z + self.skip.encode(x - self.gene_mean)
 
     def decode(self, z: Float[Tensor, "cell latent"]) -> Float[Tensor, "cell gene"]:
-        tokens = self.from_latent(z)[:, None] + self.decoder_stream()
-        return self.unproject(self.decoder(self.dropout(tokens))) + self.gene_mean
+        tokens = self.from_latent(z).unflatten(1, (self.n_read, -1)) + self.decoder_stream()
+        x = self.unproject(self.decoder(self.dropout(tokens))) + self.gene_mean
+        return x if self.skip is None else x + self.skip.decode(z)
 
     def forward(self, x: Float[Tensor, "cell gene"]) -> Float[Tensor, "cell gene"]:
         return self.decode(self.encode(x))

@@ -28,8 +28,17 @@ class PrincipalComponents:
     sd: np.ndarray
 
 
-def fit_pca(batches: Batches, n_genes: int, n_components: int, rng: np.random.Generator) -> PrincipalComponents:
+def fit_pca(
+    batches: Batches,
+    n_genes: int,
+    n_components: int,
+    rng: np.random.Generator,
+    beside: Float[np.ndarray, "row gene"] | None = None,
+) -> PrincipalComponents:
     """The leading principal components of the cells that `batches()` streams, (cell, gene) at a time.
+
+    `beside` adds its rows' outer products to the covariance of the cells: directions that must not be lost
+    although few cells take them.
 
     Randomised block Krylov iteration (Musco & Musco 2015): each pass applies the
     covariance to a block; the answer is the best in the span of all blocks. `batches`
@@ -44,6 +53,8 @@ def fit_pca(batches: Batches, n_genes: int, n_components: int, rng: np.random.Ge
     images = np.empty((n_genes, 0))
     for _ in range(MAX_PASSES):
         image = _apply_covariance(batches, mean, block, n_cells)
+        if beside is not None:
+            image += beside.T @ (beside @ block)
         basis, images = np.hstack([basis, block]), np.hstack([images, image])
         small = basis.T @ images
         values, vectors = np.linalg.eigh((small + small.T) / 2)

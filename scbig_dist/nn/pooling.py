@@ -1,4 +1,4 @@
-"""From a cell's tokens to one vector: mean, attention and set-transformer pooling."""
+"""From a cell's tokens to one vector: mean, attention and set-transformer pooling, or none."""
 
 from __future__ import annotations
 
@@ -48,8 +48,17 @@ class SetTransformerPooling(nn.Module):
         return self.mix(self.feed_forward(seeds)).mean(1)
 
 
+class NoPooling(nn.Module):
+    """All tokens side by side, for a map that treats each by itself."""
+
+    def forward(self, tokens: Float[Tensor, "cell token d"]) -> Float[Tensor, "cell token*d"]:
+        return tokens.flatten(1)
+
+
 def build_pooling(kind: str, width: int, n_heads: int, dropout: float) -> nn.Module:
     """The pooling that `gcae.pooling` names."""
+    if kind == "flat":
+        return NoPooling()
     if kind == "mean":
         return MeanPooling()
     if kind == "attention":

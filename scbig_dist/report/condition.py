@@ -36,16 +36,12 @@ def condition_document(
     document.add(*(Text(f"{line[0].upper()}{line[1:]}.", "note") for line in notes))
     document.add(Heading("Modules that move"), shift_table(modules))
     if attention is not None:
-        caption = (
-            "Attention among modules in predicted cells, less that in control cells that went through the autoencoder."
-        )
+        caption = "Attention among modules in predicted cells, less that in the control cells they are compared with."
         document.add(Heading("Attention"), attention_table(modules))
         document.add(Picture("attention", attention_figure(attention["predicted"], modules), caption))
     document.add(Heading("Modules that move together"), pairs_table(pairs))
     drawn = pairs_figure(pairs)
-    caption = (
-        "The pairs whose coactivation changes most; squares: control cells, decoded beside predicted, raw beside true."
-    )
+    caption = "The pairs whose coactivation changes most; squares: the control cells that each is compared with."
     document.add(None if drawn is None else Picture("coactivation", drawn, caption))
     document.add(Heading("Cells"))
     caption = "Principal components. Contours hold 50 and 90 % of the cells of their kind."
@@ -107,8 +103,7 @@ def pairs_table(pairs: pd.DataFrame, short: bool = False) -> Table:
         rows.append(tuple(cells))
     caption = (
         "Coactivation: Pearson correlation of two modules' mean expression over cells, with its 95 % bootstrap interval over "
-        "cells; rate > 0: share of resamples above 0; change: from control. Predicted cells have lost the noise that the latent "
-        "cannot carry, so their correlations, and those of the control cells beside them, are larger than in true cells."
+        "cells; rate > 0: share of resamples above 0; change: from control."
     )
     return Table(tuple(columns), tuple(rows), frozenset(columns[1:]) - {"gene sets"}, caption)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from scbig_dist.config import Config
 from scbig_dist.models.protocol import CellBatch
@@ -14,7 +15,7 @@ from scbig_dist.train.context import WorkerContext
 from scbig_dist.train.experiment import Experiment
 from scbig_dist.train.order import epoch_order
 from scbig_dist.train.random import generator
-from scbig_dist.train.residence import cell_source, memory_note
+from scbig_dist.train.residence import cell_source, memory_note, to_device
 
 HELD_OUT_CELLS = 4096  # cells of validation conditions that stage 1 is checked on
 METACELLS = 4096  # means of cells kept in memory
@@ -25,7 +26,7 @@ def n_parts(config: Config, world_size: int, device: torch.device) -> int:
     """Parts of a rank's share of an update (`autoencoder.accumulate`)."""
     if config.autoencoder.accumulate is not None:
         return config.autoencoder.accumulate
-    if device.type != "cpu" or config.gcae.encoder == "pca":
+    if device.type != "cpu" or config.gcae.encoder in ("pca", "mlp"):
         return 1
     n_cells = -(-config.autoencoder.batch // world_size)
     return min(-(-n_cells * config.grc.n_modules // PART_TOKENS), n_cells)
@@ -51,7 +52,7 @@ class AutoencoderStage:
         self._meta = self._metacells() if self._n_meta else None
         self._per_epoch = -(-len(self._cells) // self._size)
         self.n_steps = self._config.epochs * self._per_epoch
-        self.lr, self.schedule = self._config.lr, self._config.schedule
+        self.lr, self.schedule = self._config.lr, str(self._config.schedule)
         held_out = experiment.cells_of(experiment.split.val)
         rng = generator(self._seed, "held out")
         self._held_out = np.sort(rng.permutation(held_out)[:HELD_OUT_CELLS])
@@ -91,7 +92,15 @@ class AutoencoderStage:
             meta = self._meta[drawn[rank::world_size]]
         for index, cells in enumerate(np.array_split(self.rows(step), self._n_parts)):
             more = None if meta is None else np.array_split(meta, self._n_parts)[index]
-            yield CellBatch(self._source(cells, more), n_mean)
+            yield CellBatch(self._source(cells, more), n_mean, self._weights(len(cells), more))
+
+    def _weights(self, n_cells: int, more: np.ndarray | None) -> Tensor | None:
+        """Of the rows of a part: cells, then metacells."""
+        if more is None or self._config.metacell_weight == 1:
+            return None
+        weights = np.ones(n_cells + len(more), dtype=np.float32)
+        weights[n_cells:] = self._config.metacell_weight
+        return to_device(weights, self._context.device)
 
     def is_check(self, step: int) -> bool:
         every = self._config.check_every * self._per_epoch

@@ -13,6 +13,7 @@ from scbig_dist.models.screen_inputs import Names, ScreenInputs
 from scbig_dist.screen.embeddings import read_embedding
 from scbig_dist.screen.ppi import PPI
 from scbig_dist.train.experiment import STAND_INS, Experiment
+from scbig_dist.train.prior_files import require_cover
 from scbig_dist.train.random import generator
 from scbig_dist.train.target_vectors import read_network, stand_in, target_vectors
 
@@ -87,10 +88,7 @@ def _gene_embedding(experiment: Experiment, notes: list[str]) -> Tensor | None:
     embedding = stand_in(name, experiment, "priors.gene_embedding") if name in STAND_INS else read_embedding(name)
     look = embedding.lookup(experiment.genes)
     notes.append(f"gene embedding: {embedding.name}, {int(look.found.sum())} of {experiment.n_genes} panel genes")
-    if not look.found.any():
-        raise UserError(
-            f"priors.gene_embedding={name}: no panel gene has a vector; are its symbols those of the store?"
-        )
+    require_cover(embedding, experiment.genes, f"priors.gene_embedding={name}", "panel gene")
     return torch.from_numpy(look.vectors)
 
 

@@ -33,7 +33,7 @@ class FlowStage:
         self._config, self._align, self._seed = config.flow, config.align, config.train.seed
         self.micro_per_step = self._config.accumulate
         self.n_steps = self._config.steps // self._config.accumulate
-        self.lr, self.schedule = self._config.lr, self._config.schedule
+        self.lr, self.schedule = self._config.lr, str(self._config.schedule)
         self.clip: float | None = self._config.clip
         self.conditions = list(experiment.split.train)
         self._input = experiment.condition_input(self.conditions).to(context.device)
@@ -125,6 +125,9 @@ class FlowStage:
             rng = generator(self._seed, "alignment", row)
             cells = rng.permutation(store.cells(self.conditions[row]))[:TARGET_CELLS]
             x = self._tensor(store.dense(cells, self._experiment.n_genes))
+            if self._align.targets == "decoded":
+                with torch.no_grad():  # in evaluation mode: dropout belongs to training steps
+                    x = model.autoencoder(x)
             if model.shift is not None:  # as the latents are centred
                 x = x - x.mean(0) + model.control_mean[self._input.context[row]].to(x)
             corr = losses.module_correlation(x, model.modules_mean) if with_corr else None

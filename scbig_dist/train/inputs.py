@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from scbig_dist import artifacts
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
-from scbig_dist.models.means import control_profiles
+from scbig_dist.models.means import control_profiles, mean_profiles
 from scbig_dist.models.scbig import ModelInputs
 from scbig_dist.nn.pca import fit_pca
 from scbig_dist.screen.embeddings import Embedding, read_embedding
@@ -23,6 +23,7 @@ from scbig_dist.screen.ppi import PPI
 from scbig_dist.store.disk import file_sha256
 from scbig_dist.train.experiment import Experiment
 from scbig_dist.train.predictor import load_predictor
+from scbig_dist.train.prior_files import require_cover
 from scbig_dist.train.random import generator
 from scbig_dist.train.shift_stage import shift_inputs
 from scbig_dist.train.target_vectors import read_network, stand_in, target_vectors
@@ -51,7 +52,7 @@ def prepare(experiment: Experiment, root: Path) -> Prepared:
             f"panel.n_hvg={config.panel.n_hvg} is above the {manifest.n_hvg} genes of the source: all are taken"
         )
     ppi = read_network(experiment, notes)
-    components = _components(experiment, root)
+    components = _components(experiment, root, _n_components(config, experiment))
     embedding, found, embedding_key = _gene_embedding(experiment, components, notes)
     by = (embedding, found, embedding_key)
     if config.grc.feedback is not None:
@@ -59,12 +60,19 @@ def prepare(experiment: Experiment, root: Path) -> Prepared:
     modules, key = _modules(experiment, root, ppi, *by)
     vectors, known = target_vectors(experiment, notes)
     pathways = _pathways(experiment, notes)
-    leading = components["components"][: config.gcae.latent_dim]
+    leading = None
+    if with_components(config):
+        shown = (
+            _components(experiment, root, config.gcae.latent_dim, config.gcae.shift_weight)
+            if config.gcae.shift_weight
+            else components
+        )
+        leading = torch.from_numpy(shown["components"][: config.gcae.latent_dim])
     inputs = ModelInputs(
         module_of_gene=torch.from_numpy(modules),
         gene_mean=torch.from_numpy(components["mean"]),
         gene_embedding=None if embedding is None else torch.from_numpy(embedding),
-        components=torch.from_numpy(leading) if config.gcae.encoder == "pca" else None,
+        components=leading,
         target_vectors=vectors,
         target_known=known,
         pathways=None if pathways is None else torch.from_numpy(pathways.matrix),
@@ -83,7 +91,7 @@ def _check_sizes(experiment: Experiment) -> None:
             f"grc.n_modules={config.grc.n_modules} is above the panel's {n_genes} genes; lower it or raise panel.n_hvg"
         )
     at_most = _most_components(experiment)
-    if config.gcae.encoder == "pca" and config.gcae.latent_dim > at_most:
+    if with_components(config) and config.gcae.latent_dim > at_most:
         raise UserError(
             f"gcae.latent_dim={config.gcae.latent_dim}: {n_genes} genes and these training cells have "
             f"{at_most} principal components; lower it"
@@ -100,14 +108,25 @@ def data_key(experiment: Experiment) -> dict[str, Any]:
     return {"store": experiment.store.key, "n_genes": experiment.n_genes, "train": names}
 
 
-def _components(experiment: Experiment, root: Path) -> dict[str, np.ndarray]:
-    """Mean and leading principal components of the training cells, scaled by their sd."""
-    config = experiment.config
-    n = max(
-        config.gcae.latent_dim if config.gcae.encoder == "pca" else 1,
+def with_components(config: Config) -> bool:
+    """Whether the autoencoder is built on components of the cells."""
+    return config.gcae.encoder == "pca" or config.gcae.skip != "none"
+
+
+def _n_components(config: Config, experiment: Experiment) -> int:
+    """Principal components that one fit serves all purposes with."""
+    return max(
+        config.gcae.latent_dim if with_components(config) and not config.gcae.shift_weight else 1,
         min(config.priors.embedding_dim, _most_components(experiment)) if config.priors.gene_embedding == "pca" else 1,
     )
+
+
+def _components(experiment: Experiment, root: Path, n: int, shift_weight: float = 0.0) -> dict[str, np.ndarray]:
+    """Mean and n leading components of the training cells with their sd; `gcae.shift_weight` says what the weight does."""
+    config = experiment.config
     inputs = {**data_key(experiment), "n_components": n, "seed": config.train.seed}
+    if shift_weight:
+        inputs["shift_weight"] = shift_weight
     key = artifacts.content_key("pca", inputs)
     path = artifacts.find(root, "pca", key)
     if path is None:
@@ -115,13 +134,22 @@ def _components(experiment: Experiment, root: Path) -> dict[str, np.ndarray]:
         rng = generator(config.train.seed, "pca")
         if len(cells) > PCA_CELLS:
             cells = np.sort(rng.choice(cells, PCA_CELLS, replace=False))
-        pca = fit_pca(experiment.blocks(cells), experiment.n_genes, n, rng)
+        beside = _shifts(experiment) * shift_weight**0.5 if shift_weight else None
+        pca = fit_pca(experiment.blocks(cells), experiment.n_genes, n, rng, beside)
         tensors = {"mean": pca.mean, "components": pca.components, "sd": pca.sd}
         tensors = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}
         path = artifacts.make(
             root, "pca", key, inputs, lambda beside: artifacts.save_tensors(tensors, beside / "pca.safetensors")
         )
     return load_file(path / "pca.safetensors")
+
+
+def _shifts(experiment: Experiment) -> np.ndarray:
+    """Mean shifts of the training conditions from their control, divided so that outer products average: (condition, gene)."""
+    train = experiment.split.train
+    shifts = mean_profiles(experiment.store, train, experiment.n_genes)
+    shifts -= control_profiles(experiment.store, train, experiment.n_genes)
+    return shifts / len(train) ** 0.5
 
 
 def _gene_embedding(
@@ -146,10 +174,7 @@ def _gene_embedding(
         key = content_of(embedding)
     look = embedding.lookup(experiment.genes)
     notes.append(f"gene embedding: {embedding.name}, {int(look.found.sum())} of {experiment.n_genes} panel genes")
-    if not look.found.any():
-        raise UserError(
-            f"priors.gene_embedding={name}: no panel gene has a vector; are its symbols those of the store?"
-        )
+    require_cover(embedding, experiment.genes, f"priors.gene_embedding={name}", "panel gene")
     return look.vectors, look.found, key
 
 
@@ -217,7 +242,12 @@ def _pathways(experiment: Experiment, notes: list[str]) -> PathwayMatrix | None:
         if config.align.lambda_path > 0:
             notes.append("priors.pathways is null: the pathway loss is off")
         return None
-    sets = pathway_matrix(read_pathways(Path(config.priors.pathways)), experiment.genes, config.priors.min_genes)
+    sets = pathway_matrix(
+        read_pathways(Path(config.priors.pathways)),
+        experiment.genes,
+        config.priors.min_genes,
+        where=f"pathways {config.priors.pathways}",
+    )
     if not len(sets.names):
         notes.append(
             f"no pathway has {config.priors.min_genes} panel genes (priors.min_genes): the pathway loss is off"

@@ -27,6 +27,7 @@ from scbig_dist.train.autoencoder_stage import n_parts
 from scbig_dist.train.checkpoint import save_checkpoint
 from scbig_dist.train.context import pick_device
 from scbig_dist.train.experiment import BLOCK
+from scbig_dist.train.inputs import with_components
 from scbig_dist.train.log import reset_peak_memory
 from scbig_dist.train.loop import _StageLoss
 from scbig_dist.train.memory import AnonymousPeak
@@ -220,7 +221,7 @@ def _inputs(config: Config, n_genes: int, rng: np.random.Generator) -> ModelInpu
         module_of_gene=torch.arange(n_genes) * config.grc.n_modules // n_genes,
         gene_mean=torch.rand(n_genes),
         gene_embedding=None if config.priors.gene_embedding is None else normal(n_genes, e),
-        components=normal(config.gcae.latent_dim, n_genes) if config.gcae.encoder == "pca" else None,
+        components=normal(config.gcae.latent_dim, n_genes) if with_components(config) else None,
         target_vectors=None if config.flow.target_embedding == "learned" else normal(N_TARGETS, e),
         target_known=torch.ones(N_TARGETS, dtype=torch.bool),
         pathways=(torch.rand(N_PATHWAYS, n_genes) < 0.02).float() / n_genes if _with_pathways(config) else None,
@@ -288,7 +289,7 @@ def _time_reading(n_genes: int, entries_per_cell: float, rng: np.random.Generato
 def _time_components(config: Config, n_genes: int, rng: np.random.Generator) -> tuple[float, float]:
     """Seconds whatever the number of cells, and per cell."""
     n = max(
-        config.gcae.latent_dim if config.gcae.encoder == "pca" else 1,
+        config.gcae.latent_dim if with_components(config) else 1,
         config.priors.embedding_dim if config.priors.gene_embedding == "pca" else 1,
     )
     # Behind their first few directions cells are noise, and with tens of components asked for all passes are taken.

@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 
 from scbig_dist import artifacts
@@ -21,6 +20,7 @@ from scbig_dist.train.context import WorkerContext
 from scbig_dist.train.experiment import Experiment
 from scbig_dist.train.flow_stage import FlowStage
 from scbig_dist.train.inputs import Prepared, data_key, prepare
+from scbig_dist.train.latent_space import fit_latent_space
 from scbig_dist.train.log import RunLog
 from scbig_dist.train.loop import run_stage
 from scbig_dist.train.shift_stage import ShiftStage
@@ -104,7 +104,6 @@ def _train_autoencoder(
         "gcae": config.gcae.model_dump(),
         "autoencoder": config.autoencoder.model_dump(),
         "shuffle": _shuffle(config),
-        "latent_scale": config.flow.latent_scale,
         "train": {"seed": config.train.seed, "precision": config.train.precision},
     }
     key = artifacts.content_key("autoencoder", inputs)
@@ -121,21 +120,17 @@ def _train_autoencoder(
             if list(model.autoencoder.parameters()):
                 cost = run_stage(model, stage, config, context, run / "checkpoints" / "autoencoder", log)
             if context.rank == 0:
-                if config.flow.latent_scale == "unit":
-                    model.latent_scale.fill_(_latent_sd(model, experiment, context))
 
                 def write(beside: Path) -> None:
-                    tensors = tensors_of(model.autoencoder) | {"latent_scale": model.latent_scale.cpu()}
-                    save_tensors(tensors, beside / "autoencoder.safetensors")
+                    save_tensors(tensors_of(model.autoencoder), beside / "autoencoder.safetensors")
                     write_text(beside / "cost.json", json.dumps(cost))
 
                 artifacts.make(root, "autoencoder", key, inputs, write)
             context.barrier()
             path = artifacts.find(root, "autoencoder", key)
             assert path is not None
-    tensors = load_file(path / "autoencoder.safetensors")
-    model.latent_scale.copy_(tensors.pop("latent_scale"))
-    model.autoencoder.load_state_dict(tensors)
+    model.autoencoder.load_state_dict(load_file(path / "autoencoder.safetensors"))
+    fit_latent_space(model, experiment, context)
     return {**json.loads((path / "cost.json").read_text()), "reused": reused}
 
 
@@ -144,12 +139,3 @@ def _shuffle(config: Config) -> dict[str, Any]:
     data = config.data
     pools = {"block_cells": data.block_cells, "pool_cells": data.pool_cells}
     return {"shuffle": data.shuffle} | (pools if data.shuffle == "pools" else {})
-
-
-@torch.no_grad()
-def _latent_sd(model: ScBIG, experiment: Experiment, context: WorkerContext) -> float:
-    """Standard deviation of training latents, over cells, averaged over dimensions (root mean square)."""
-    cells = experiment.train_cells()
-    cells = cells[:: max(len(cells) // 8192, 1)]
-    z = [model.autoencoder.encode(torch.from_numpy(x).to(context.device)) for x in experiment.blocks(cells)()]
-    return float(torch.cat(z).var(dim=0).mean().sqrt())
