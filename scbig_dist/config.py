@@ -157,8 +157,8 @@ class ShiftConfig(Section):
     """Penalty of the kernel ridge."""
     common: float = Field(default=0.3, ge=0)
     """Kernel between any two targets: how much all effects have in common, which an unseen target gets."""
-    prior: float = Field(default=0.3, ge=0)
-    """Weight of the cosine of target vectors in that kernel."""
+    prior: float = Field(default=1.0, ge=0)
+    """Weight of how targets are related in that kernel: the pathways that they share (priors.pathways), else vectors from a file (priors.target_embedding)."""
     modules: bool = False
     """True: the network also sees shifts averaged over the gene's module."""
     width: int = Field(default=64, ge=1)
@@ -229,7 +229,7 @@ class BaselineConfig(Section):
     """samsVAE: prior probability that a target moves a latent dimension."""
     effect_weight: float = Field(default=0.003, ge=0)
     """samsVAE: weight of the divergence of a target's masks and effects, within `baseline.kl_weight`; the evidence bound has 1 ÷ training cells per target."""
-    adversary_weight: float = Field(default=0.01, ge=0)
+    adversary_weight: float = Field(default=0.003, ge=0)
     """CPA: weight of the adversary that must not tell targets from basal latents."""
     focus: float = Field(default=0.0, ge=0)
     """GEARS: γ of the autofocus loss |error|^(2+γ); 2 in the paper, which for single cells is not least at their mean."""

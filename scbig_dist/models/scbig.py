@@ -69,8 +69,7 @@ class ScBIG(nn.Module):
         self.velocity = VelocityField(config.gcae.latent_dim, config.flow)
         self.shift: ShiftHead | None = None
         if inputs.shift is not None:
-            vectors, known = inputs.target_vectors, inputs.target_known
-            self.shift = ShiftHead(inputs.shift, vectors, known, inputs.module_of_gene, config.shift)
+            self.shift = ShiftHead(inputs.shift, inputs.module_of_gene, config.shift)
             self.register_buffer("control_mean", inputs.shift.control_mean, persistent=False)
         learns = config.shift.head == "network"  # a ridge alone is computed
         self.stages: tuple[str, ...] = ("autoencoder", "shift", "flow") if learns else ("autoencoder", "flow")
@@ -183,12 +182,6 @@ class ScBIG(nn.Module):
         # Moved together so that the cells' mean is the head's: the draw of control cells adds no noise to it.
         mean = self.control_mean[condition.context] + self.shift(condition).to(control)
         return moved - moved.mean(0) + mean
-
-    def extend(self, vectors: Float[Tensor, "target e"]) -> None:
-        """Add targets that training has not met, by their prior vectors."""
-        self.condition.embedding.extend(vectors)
-        if self.shift is not None:
-            self.shift.extend(vectors)
 
 
 def _autoencoder(inputs: ModelInputs, config: Config) -> nn.Module:

@@ -17,7 +17,7 @@ from scbig_dist.config import ShiftConfig
 from scbig_dist.models.protocol import ConditionInput, ShiftBatch
 from scbig_dist.models.shift_base import BASE, COMBINATIONS, ELSEWHERE, N_WEIGHTS, SUM, ShiftBase
 
-N_GENE_FEATURES = 8  # behind the weighted shifts: see `ShiftHead.features`
+N_GENE_FEATURES = 10  # behind the weighted shifts: see `ShiftHead.features`
 N_MODULE_FEATURES = 3
 
 
@@ -30,6 +30,8 @@ class ShiftInputs:
     control_mean: Float[Tensor, "context gene"]
     control_sd: Float[Tensor, "context gene"]
     target_column: Int[Tensor, " target"]
+    relations: Float[Tensor, "target r"]
+    """Rows of length 1 (or 0), whose products say how alike targets are."""
 
 
 class ShiftHead(nn.Module):
@@ -41,15 +43,13 @@ class ShiftHead(nn.Module):
     def __init__(
         self,
         inputs: ShiftInputs,
-        target_vectors: Float[Tensor, "target e"] | None,
-        target_known: Bool[Tensor, " target"],
         module_of_gene: Int[Tensor, " gene"],
         config: ShiftConfig,
     ) -> None:
         super().__init__()
         self._config, self.inputs = config, inputs
         self._column = inputs.target_column
-        self._vectors = _unit_rows(target_vectors, target_known)
+        self._relations = inputs.relations.double()
         one = nn.functional.one_hot(module_of_gene).double() if config.modules else None
         self._membership = None if one is None else one / one.sum(0).clamp_min(1)
         self._module_of_gene = module_of_gene
@@ -61,11 +61,10 @@ class ShiftHead(nn.Module):
         self.register_buffer("scale", torch.ones(n))
         self.register_buffer("unit", torch.ones(()))
 
-    def extend(self, vectors: Float[Tensor, "target e"]) -> None:
-        """Add targets that training has not met, by their prior vectors."""
-        new = _unit_rows(vectors, torch.ones(len(vectors), dtype=torch.bool))
-        self._vectors = torch.cat([self._vectors, new])
-        self._column = torch.cat([self._column, self._column.new_full((len(vectors),), -1)])
+    def extend(self, relations: Float[Tensor, "target r"]) -> None:
+        """Add targets that training has not met, by their relations."""
+        self._relations = torch.cat([self._relations, relations.double()])
+        self._column = torch.cat([self._column, self._column.new_full((len(relations),), -1)])
         self._base = None
 
     @torch.no_grad()
@@ -96,22 +95,26 @@ class ShiftHead(nn.Module):
 
         Features: the weighted training shifts of `ShiftBase.weights`; the largest
         effect of a target; SD over training conditions; mean and SD of control cells; whether the gene is a target,
-        and an unseen one; how many targets are unseen; whether it is a combination; and means over the
+        and an unseen one; how many targets are unseen; whether it is a combination; how alike its targets'
+        effects are, and how large their sum; and means over the
         gene's module of the sum, the larger effect and the mean of combinations (`shift.modules`).
         """
         base, y = self.base(), self.inputs.shifts.double()
         place = self._place(conditions)
-        weighted, larger = [], []
+        weighted, larger, lengths = [], [], []
         for row in range(len(z)):
             weights, effects = base.weights(z[row], place[row], gone[row])
             weighted.append(weights @ y)
             each = effects @ y
+            lengths.append(torch.stack([each.sum(0).square().sum(), each.square().sum()]))
             larger.append(
                 each.gather(0, each.abs().argmax(0, keepdim=True))[0]
                 if len(each)
                 else torch.zeros(y.shape[1], dtype=y.dtype)
             )
-        linear, big = torch.stack(weighted), torch.stack(larger)
+        linear, big, length = torch.stack(weighted), torch.stack(larger), torch.stack(lengths)
+        # 1 for unrelated effects of the targets, their number for equal ones: equal effects do not add up.
+        alike = length[:, 0] / length[:, 1].clamp_min(1e-12), length[:, 0].sqrt()
         kept = (~gone).double()
         n = kept.sum(1, keepdim=True).clamp_min(1)
         sd = ((kept @ y**2) / n - ((kept @ y) / n) ** 2).clamp_min(0).sqrt()
@@ -119,7 +122,7 @@ class ShiftHead(nn.Module):
         control = [
             each[conditions.context.cpu()].double() for each in (self.inputs.control_mean, self.inputs.control_sd)
         ]
-        flat = [each[:, None].expand_as(big) for each in (unseen.sum(1), (z.sum(1) > 1).double())]
+        flat = [each[:, None].expand_as(big) for each in (unseen.sum(1), (z.sum(1) > 1).double(), *alike)]
         columns = [
             *linear.unbind(1),
             big,
@@ -156,7 +159,7 @@ class ShiftHead(nn.Module):
         """The kernel ridge; computed from the inputs when first asked for."""
         if self._base is None:
             train = self.inputs.train
-            similarity = self._vectors @ self._vectors.T
+            similarity = self._relations @ self._relations.T
             self._base = ShiftBase(
                 self.indicators(train), self._place(train), self.inputs.shifts.double(), similarity, self._config
             )
@@ -170,7 +173,7 @@ class ShiftHead(nn.Module):
 
     def indicators(self, conditions: ConditionInput) -> Float[Tensor, "condition target"]:
         """1 where a target is hit."""
-        z = torch.zeros(len(conditions.targets), len(self._vectors) + 1, dtype=torch.float64)
+        z = torch.zeros(len(conditions.targets), len(self._relations) + 1, dtype=torch.float64)
         z.scatter_(1, conditions.targets.cpu() % z.shape[1], 1.0)  # an empty slot, -1, is the last column
         return z[:, :-1]
 
@@ -185,14 +188,6 @@ class ShiftHead(nn.Module):
         at = torch.zeros_like(like)
         at[:, self._column[inside]] = z[:, inside]
         return at
-
-
-def _unit_rows(vectors: Tensor | None, known: Tensor) -> Float[Tensor, "target e"]:
-    """Rows of length 1, 0 where nothing is known; no columns without vectors."""
-    if vectors is None:
-        return torch.zeros(len(known), 0, dtype=torch.float64)
-    rows = vectors.double() * known[:, None]
-    return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
 
 def _network(n_features: int, width: int) -> nn.Sequential:

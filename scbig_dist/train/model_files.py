@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from scbig_dist.artifacts import save_tensors, write_text
 from scbig_dist.config import Config
+from scbig_dist.errors import UserError
 from scbig_dist.models.build import build_baseline
 from scbig_dist.models.protocol import ConditionInput
 from scbig_dist.models.scbig import ModelInputs, ScBIG
@@ -42,7 +43,10 @@ def load_model(path: Path, config: Config) -> Any:
     kind: Any = ModelInputs if config.model.name == "scbig" else ScreenInputs
     inputs = kind(**_nested(kind, fixed | {name: plain[name] for name in ("n_contexts", "with_dose")}))
     model = ScBIG(inputs, config) if kind is ModelInputs else build_baseline(inputs, config, names)
-    model.load_state_dict(load_file(path / "weights.safetensors"))
+    try:
+        model.load_state_dict(load_file(path / "weights.safetensors"))
+    except RuntimeError:
+        raise UserError(f"{path.parent}: its weights are of another version of scbig-dist; train it anew") from None
     return model
 
 

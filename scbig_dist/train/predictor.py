@@ -20,6 +20,7 @@ from scbig_dist.train.context import pick_device
 from scbig_dist.train.experiment import Experiment, open_experiment
 from scbig_dist.train.model_files import load_model
 from scbig_dist.train.random import generator
+from scbig_dist.train.target_relations import target_relations
 from scbig_dist.train.target_vectors import target_source
 
 CELLS_AT_A_TIME = 1024  # that are solved together
@@ -105,7 +106,9 @@ class Predictor:
                 raise UserError(
                     f"target '{target}' is in no condition of the screen and has no vector in {source.name}; {near}"
                 )
-        self._model.extend(torch.from_numpy(look.vectors))
+        self._model.condition.embedding.extend(torch.from_numpy(look.vectors))
+        if self._model.shift is not None:
+            self._model.shift.extend(target_relations(experiment, targets))
         self._beyond += targets
 
 

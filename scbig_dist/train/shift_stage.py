@@ -17,6 +17,7 @@ from scbig_dist.models.shift_head import ShiftInputs
 from scbig_dist.train.context import WorkerContext
 from scbig_dist.train.experiment import Experiment
 from scbig_dist.train.random import generator
+from scbig_dist.train.target_relations import target_relations
 
 MAX_VALUES = 100_000_000  # features in memory: 400 MB; more examples are drawn down to it
 CONTROL_CELLS = 2_000  # behind a context's standard deviations
@@ -37,6 +38,7 @@ def shift_inputs(experiment: Experiment) -> ShiftInputs:
         control_mean=mean,
         control_sd=sd,
         target_column=torch.tensor([column.get(target, -1) for target in experiment.targets]),
+        relations=target_relations(experiment, experiment.targets),
     )
 
 
