@@ -224,7 +224,9 @@ class BaselineConfig(Section):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout of hidden layers in training."""
     kl_weight: float = Field(default=0.3, ge=0)
-    """samsVAE, CPA, scGen: weight of the latents' divergence per gene beside the squared error per gene; the evidence bound has twice the noise's variance."""
+    """samsVAE, CPA: weight of the latents' divergence per gene beside the squared error per gene; the evidence bound has twice the noise's variance."""
+    scgen_kl_weight: float = Field(default=3e-3, ge=0)
+    """scGen: the same; smaller, for its shifts are measured between latents, not learned beside them (the paper: 5e-5)."""
     sparsity: float = Field(default=0.1, gt=0, lt=1)
     """samsVAE: prior probability that a target moves a latent dimension."""
     effect_weight: float = Field(default=0.003, ge=0)

@@ -141,3 +141,16 @@ def test_contexts_are_told_apart(kind: Any) -> None:
     second = model.predict(world.control[:4], replace(conditions([[0]]), context=torch.tensor([1])))
     assert torch.isfinite(first).all()
     assert torch.equal(first, second) == (kind in (SamsVAE, ScGen)), "those see the context in the cell alone"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16_is_near_float32(kind: Any) -> None:
+    model, batch = model_of(kind, target_column=torch.arange(N_TARGETS)), batches(world_of(), CONFIG, 0)()
+    found = []
+    for reduced in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            total = model.loss("cells", batch).total
+        total.backward()
+        found.append(total.item())
+    assert found[1] == pytest.approx(found[0], rel=0.03)

@@ -10,7 +10,7 @@ from scbig_dist.settings import build_config
 
 VALUES = {
     "baseline.width": 64, "baseline.latent_dim": 12, "baseline.n_layers": 1, "baseline.lr": 3e-3, "baseline.steps": 600,
-    "baseline.kl_weight": 1e-3, "baseline.ridge": 0.1,
+    "baseline.scgen_kl_weight": 1e-3, "baseline.ridge": 0.1,
 }  # fmt: skip
 
 

@@ -137,7 +137,7 @@ class GEARS(nn.Module):
             condition = condition + self.context(given.context)
         hidden = self.gene_part(self.genes()) + self.condition_part(condition)[:, None]
         place, hit = self._hits(given)
-        hidden = hidden.index_put(place, hit[:, None] * self.hit_part, accumulate=True)
+        hidden = hidden.index_put(place, (hit[:, None] * self.hit_part).to(hidden.dtype), accumulate=True)
         # readout · fold(h) = (readout @ fold) · h: the fold's width × 2 width map meets each gene once, not each cell.
         readout = self.first @ self.fold.weight
         out = (torch.relu(hidden) * readout).sum(-1) + self.first @ self.fold.bias

@@ -14,6 +14,7 @@ Departures:
 - A dose scales the indicators by log1p(dose) over that of the largest training dose.
 - Until training has ended (`finish`), validation takes δ between encoded mean profiles, not
   between means of encoded cells, which would cost a pass over the screen.
+- The divergence weighs `baseline.scgen_kl_weight`, 3e-3 (the paper: 5e-5).
 - LayerNorm in place of batch norm, SiLU in place of leaky ReLU.
 
 A target that no training condition hits has no δ: its predictions are NaN.
@@ -82,7 +83,7 @@ class ScGen(nn.Module):
         error = (self._decode(latent.draw()) - cells).square().mean()
         kl = latent.divergence().mean()
         parts = {"loss_cells": error.detach(), "kl": kl.detach()}
-        return StageLoss(error + self.config.kl_weight / cells.shape[1] * kl, parts)
+        return StageLoss(error + self.config.scgen_kl_weight / cells.shape[1] * kl, parts)
 
     @torch.no_grad()
     def finish(self, walk: Walk) -> None:
