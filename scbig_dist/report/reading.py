@@ -33,6 +33,11 @@ class RunFiles:
         return str(self.summary.get("data_label") or "unknown")
 
     @property
+    def method(self) -> str:
+        """What the run's own model is called in its tables."""
+        return str(self.scores_meta.get("model") or "scBIG")
+
+    @property
     def hardware(self) -> str:
         return str(self.summary.get("hardware") or "not recorded")
 

@@ -39,22 +39,23 @@ def scores_blocks(run: RunFiles) -> list[Any]:
     n_test = len(run.split.get("test") or []) or None
     about = f"{n_test} test conditions" if n_test else "the test conditions"
     caption = f"Mean over {about} ({run.data_label} data). ● best method; – undefined. Arrows: which way is better."
-    blocks: list[Any] = [Heading("Scores on test"), scores_table(run.scores, caption)]
+    blocks: list[Any] = [Heading("Scores on test"), scores_table(run.scores, caption, run.method)]
     ceiling = run.scores_meta.get("latent_ceiling")
     if isinstance(ceiling, dict):
         caption = "What the latent can carry: true test cells, encoded and decoded. A flow in this latent can hardly do better."
-        blocks.append(scores_table({"true cells, encoded and decoded": ceiling}, caption))
+        blocks.append(scores_table({"true cells, encoded and decoded": ceiling}, caption, run.method))
     for part, table in (run.scores_meta.get("part_scores") or {}).items():
         if isinstance(table, dict) and table:
             n = (run.scores_meta.get("parts") or {}).get(part)
-            blocks.append(scores_table(table, f"Part '{part}'" + (f", {n} conditions." if n else ".")))
-    strip = condition_strip(run.conditions, METRIC)
+            about = f"Part '{part}'" + (f", {n} condition{'s' * (n != 1)}." if n else ".")
+            blocks.append(scores_table(table, about, run.method))
+    strip = condition_strip(run.conditions, METRIC, run.method)
     if strip is not None:
         blocks.append(Picture("conditions", strip, f"{METRIC} of every test condition, by method."))
-    other = strongest_baseline(run.scores, METRIC)
-    scatter = condition_scatter(run.conditions, METRIC, other) if other else None
+    other = strongest_baseline(run.scores, METRIC, run.method)
+    scatter = condition_scatter(run.conditions, METRIC, run.method, other) if other else None
     if scatter is not None:
-        caption = f"scBIG against {other}, the strongest baseline, by test condition: above the line scBIG is better."
+        caption = f"{run.method} against {other}, the strongest baseline, by test condition: above the line {run.method} is better."
         blocks.append(Picture("against_baseline", scatter, caption))
     return blocks
 

@@ -1,4 +1,4 @@
-"""Figures of a run: losses of both stages, scores by condition, scBIG against its strongest baseline."""
+"""Figures of a run: losses of both stages, scores by condition, the model against its strongest baseline."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _draw(panel: Axes, title: str, curves: dict[str, list[tuple[float, float]]],
     legend(panel, loc="best")
 
 
-def condition_strip(conditions: pd.DataFrame, metric: str) -> Figure | None:
+def condition_strip(conditions: pd.DataFrame, metric: str, model: str) -> Figure | None:
     """One row of points per method, a point per test condition, the mean as a bar."""
     groups = _by_method(conditions, metric)
     if not groups:
@@ -72,7 +72,7 @@ def condition_strip(conditions: pd.DataFrame, metric: str) -> Figure | None:
         values = groups[method].to_numpy(float)
         # Spread by rank, not by chance: the figure is the same each time.
         spread = ((np.arange(len(values)) * 0.618) % 1 - 0.5) * 0.5
-        colour = COLOURS[1] if method == "scBIG" else COLOURS[0] if method != "noise ceiling" else COLOURS[6]
+        colour = COLOURS[1] if method == model else COLOURS[0] if method != "noise ceiling" else COLOURS[6]
         panel.plot(values, i + spread, "o", color=colour, ms=4, alpha=0.55, mew=0)
         panel.plot([values.mean()] * 2, [i - 0.36, i + 0.36], color=colour, lw=2.4, solid_capstyle="butt")
     panel.set_yticks(range(len(methods)), methods)
@@ -82,12 +82,12 @@ def condition_strip(conditions: pd.DataFrame, metric: str) -> Figure | None:
     return figure
 
 
-def condition_scatter(conditions: pd.DataFrame, metric: str, other: str) -> Figure | None:
-    """scBIG against another method, a point per condition, the line of equality."""
+def condition_scatter(conditions: pd.DataFrame, metric: str, model: str, other: str) -> Figure | None:
+    """The model against another method, a point per condition, the line of equality."""
     groups = _by_method(conditions, metric)
-    if "scBIG" not in groups or other not in groups:
+    if model not in groups or other not in groups:
         return None
-    pairs = pd.concat([groups[other], groups["scBIG"]], axis=1, join="inner", keys=["x", "y"])
+    pairs = pd.concat([groups[other], groups[model]], axis=1, join="inner", keys=["x", "y"])
     if pairs.empty:
         return None
     figure, (panel,) = canvas(4.0, 3.9)
@@ -111,14 +111,14 @@ def condition_scatter(conditions: pd.DataFrame, metric: str, other: str) -> Figu
     panel.set_ylim(low - pad, high + pad)
     panel.set_aspect("equal")
     panel.set_xlabel(f"{other}: {metric}")
-    panel.set_ylabel(f"scBIG: {metric}")
+    panel.set_ylabel(f"{model}: {metric}")
     return figure
 
 
-def strongest_baseline(scores: dict[str, dict[str, float | None]], metric: str) -> str | None:
-    """The method beside scBIG with the best score; the noise ceiling is no method."""
+def strongest_baseline(scores: dict[str, dict[str, float | None]], metric: str, model: str) -> str | None:
+    """The method beside the model with the best score; the noise ceiling is no method."""
     sign = 1.0 if arrow(metric) == "↑" else -1.0
-    values = {m: s.get(metric) for m, s in scores.items() if m not in {"scBIG", "noise ceiling"}}
+    values = {m: s.get(metric) for m, s in scores.items() if m not in {model, "noise ceiling"}}
     known = {m: sign * v for m, v in values.items() if v is not None}
     return max(known, key=lambda m: known[m]) if known else None
 

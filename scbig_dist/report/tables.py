@@ -85,8 +85,8 @@ def _why(trial: Mapping[Any, Any]) -> str:
     return text if len(text) <= 160 else text[:157] + "…"
 
 
-def scores_table(scores: Mapping[str, Mapping[str, float | None]], caption: str) -> Table:
-    """Methods by metrics; the best method of each metric is marked, the noise ceiling left out of the race."""
+def scores_table(scores: Mapping[str, Mapping[str, float | None]], caption: str, model: str) -> Table:
+    """Methods by metrics; the best method of each metric is marked, the noise ceiling left out of the race, `model` in bold."""
     metrics = in_order(sorted({m for s in scores.values() for m in s if isinstance(s[m], (int, float, type(None)))}), METRIC_ORDER)  # fmt: skip
     metrics = [m for m in metrics if m in METRIC_ORDER or m.startswith("wasserstein")]
     methods = in_order(list(scores), METHOD_ORDER)
@@ -100,7 +100,7 @@ def scores_table(scores: Mapping[str, Mapping[str, float | None]], caption: str)
         (method, *(score(scores[method].get(m), m) + (" ●" if winners.get(m) == method else "") for m in metrics))
         for method in methods
     )
-    strong = frozenset(i for i, method in enumerate(methods) if method == "scBIG")
+    strong = frozenset(i for i, method in enumerate(methods) if method == model)
     return Table(columns, rows, frozenset(columns[1:]), caption, strong)
 
 

@@ -13,7 +13,10 @@ METRIC_ORDER = (
     "pearson_delta", "pearson_delta_de", "acc", "acc_de", "des", "pds", "l2", "mse", "mae", "discr_cos", "e_dist",
     "wasserstein",
 )  # fmt: skip
-METHOD_ORDER = ("scBIG", "Ridge-additive", "Additive", "Linear", "Mean-shift", "Control", "noise ceiling")
+METHOD_ORDER = (
+    "scBIG+", "scBIG", "CellFlow", "GEARS", "CPA", "samsVAE", "scGen", "Ridge-additive", "Additive", "kNN", "Linear-ext",
+    "Linear", "Mean-shift", "Control", "noise ceiling",
+)  # fmt: skip
 UNITS = {
     "step_ms": "ms", "peak_mem_gb": "GB", "cells_per_s": "cells/s", "seconds_autoencoder": "s", "seconds_flow": "s",
     "seconds_total": "s",
