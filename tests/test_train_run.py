@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from scbig_dist.train.context import LocalContext
 from scbig_dist.train.experiment import open_experiment, settle
 from scbig_dist.train.predictor import load_predictor
 from scbig_dist.train.run import train_run
+from scbig_dist.train.writer import sole_writer
 
 SMALL = TINY | {"gcae.dropout": 0.1, "flow.dropout": 0.1, "autoencoder.metacells": 0.2, "flow.conditions_per_step": 2}
 
@@ -96,15 +98,52 @@ def test_resumed_equals_never_stopped(store, tmp_path, n):
     assert flow == sorted(set(flow)), "a record of the interrupted try is left"
 
 
-def test_damaged_checkpoint_gives_way_to_the_one_before(store, tmp_path):
-    config = settings(store)
-    train_run(config, tmp_path / "whole", LocalContext(), progress=False)
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", "sha256.json"])
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_damaged_checkpoint_is_said_and_gives_way_to_the_one_before(store, tmp_path, interrupted, name, damage):
+    shutil.copytree(interrupted / "cut", tmp_path / "cut")
+    newest = sorted((tmp_path / "cut" / "checkpoints" / "flow").glob("step-*"))[-1] / name
+    content = bytearray(newest.read_bytes())
+    content[-3] ^= 1  # a weight, a digit: what a length or a parser does not show
+    newest.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    train_run(settings(store), tmp_path / "cut", LocalContext(), resume=True, progress=False)
+    assert_same_bits(interrupted / "whole", tmp_path / "cut")
+    [said] = (tmp_path / "cut" / "warnings.txt").read_text().splitlines()
+    assert newest.parent.name in said and "damaged" in said and "the one before it is used" in said
+    [again] = [json.loads(line) for line in (tmp_path / "cut" / "repeated.jsonl").read_text().splitlines()]
+    assert again["stage"] == "flow" and 0 < again["reached"] - again["from"] <= 2 * 10
+
+
+@pytest.fixture(scope="module")
+def interrupted(store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`whole`, a run to its end, and `cut`, the same stopped between two checkpoints of stage 2."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    train_run(settings(store), folder / "whole", LocalContext(), progress=False)
     with pytest.raises(Interrupted):
-        train_run(config, tmp_path / "cut", StopsAfter(75), progress=False)
-    newest = sorted((tmp_path / "cut" / "checkpoints" / "flow").glob("step-*"))[-1] / "model.safetensors"
-    newest.write_bytes(newest.read_bytes()[:100])
-    train_run(config, tmp_path / "cut", LocalContext(), resume=True, progress=False)
-    assert_same_bits(tmp_path / "whole", tmp_path / "cut")
+        train_run(settings(store), folder / "cut", StopsAfter(75), progress=False)
+    return folder
+
+
+def test_a_stage_begun_by_another_run_goes_on_from_its_checkpoint(store, tmp_path):
+    shared, config = tmp_path / "artifacts", settings(store)
+    with pytest.raises(Interrupted):
+        train_run(config, tmp_path / "died", StopsAfter(25), artifact_root=shared, progress=False)
+    assert list(shared.glob("unfinished/autoencoder-*/step-*"))
+    other = settings(store, align__lambda_corr=1.0)
+    train_run(other, tmp_path / "heir", LocalContext(), artifact_root=shared, progress=False)
+    steps = [json.loads(line) for line in (tmp_path / "heir" / "metrics.jsonl").read_text().splitlines()]
+    assert min(record["step"] for record in steps if record["stage"] == "autoencoder") > 20
+    train_run(other, tmp_path / "alone", LocalContext(), progress=False)
+    assert_same_bits(tmp_path / "heir", tmp_path / "alone")
+    assert not list(shared.glob("unfinished/*"))
+
+
+def test_a_second_process_does_not_train_into_the_same_run(tmp_path):
+    taken = pytest.raises(UserError, match="another process has been training there")
+    with sole_writer(tmp_path), taken, sole_writer(tmp_path, wait_s=0):
+        pass
+    with sole_writer(tmp_path, wait_s=0):  # free again
+        pass
 
 
 def test_runs_with_a_common_beginning_share_it(store, tmp_path):
@@ -243,6 +282,7 @@ def test_directory_of_something_else_is_refused(store, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="not a run"):
         train_run(settings(store), tmp_path, LocalContext(), progress=False)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_unseen_targets_without_any_prior_are_refused(store, tmp_path):

@@ -68,6 +68,9 @@ class RayWorkerContext:
         if self.world_size > 1:
             dist.barrier()
 
+    def saved(self, last: bool) -> None:
+        self.barrier()
+
     def report(self, record: dict[str, float], checkpoint: Path | None) -> None:
         """Metrics for Ray's views. Ray drops them without a checkpoint, so a pointer to RUN goes along."""
         if self.rank == 0:

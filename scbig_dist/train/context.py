@@ -34,6 +34,10 @@ class WorkerContext(Protocol):
         """Return once every worker is here."""
         ...
 
+    def saved(self, last: bool) -> None:
+        """A barrier behind every checkpoint (`last`: of its stage): where a run may be left without losing a step."""
+        ...
+
     def report(self, record: dict[str, float], checkpoint: Path | None) -> None:
         """Tell whoever watches; called by every rank, equally often. May raise StopTraining."""
         ...
@@ -55,6 +59,9 @@ class LocalContext:
         return value
 
     def barrier(self) -> None:
+        return None
+
+    def saved(self, last: bool) -> None:
         return None
 
     def report(self, record: dict[str, float], checkpoint: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""What a run says of itself: `metrics.jsonl`, TensorBoard, a progress bar."""
+"""What a run says of itself: `metrics.jsonl`, TensorBoard, a progress bar; what was saved, repeated or found damaged."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from torch.utils.tensorboard import SummaryWriter
 
 from scbig_dist.artifacts import write_text
 
+PROGRESS, WARNINGS, REPEATED = "progress.json", "warnings.txt", "repeated.jsonl"  # in RUN
+
 
 class RunLog:
     """Rank 0 writes; the other ranks hold a silent one (`run` None)."""
 
     def __init__(self, run: Path | None, progress: bool) -> None:
+        self._run = run
         self._path = None if run is None else run / "metrics.jsonl"
         self.first: float | None = None  # when this process ended its first update, in seconds since the epoch
         self._board = None if run is None else SummaryWriter(str(run / "tensorboard"))
@@ -43,19 +46,40 @@ class RunLog:
         if not self._bar.disable:
             self._bar.console.print(line, soft_wrap=True, highlight=False)
 
+    def warn(self, line: str) -> None:
+        """Something that a person should know of even where nobody watches; kept in `RUN/warnings.txt`."""
+        self.say(f"warning: {line}")
+        if self._run is not None:
+            with open(self._run / WARNINGS, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+
+    def saved(self, stage: str, step: int) -> None:
+        """A checkpoint lies on disk: who comes after a death asks whether the training had got any further."""
+        if self._run is not None:
+            write_text(self._run / PROGRESS, json.dumps({"stage": stage, "step": step}))
+
     def stage(self, name: str, total: int, done: int) -> None:
-        """Begin a stage at a step; records of later steps are of an earlier, interrupted try."""
+        """Begin a stage at a step; records of later steps are of an earlier, interrupted try.
+
+        What these show to be repeated is kept in `RUN/repeated.jsonl`: stage, `from` (step), `reached` (step).
+        """
         if self._task is None:
             self._task = self._bar.add_task("", now="")
         self._bar.update(self._task, description=name, total=total, completed=done, now="")
         if self._path is None or not self._path.exists():
             return
-        kept = [
-            line
-            for line in self._path.read_text().splitlines()
-            if (record := _parse(line)) is not None and (record["stage"] != name or record["step"] <= done)
-        ]
+        kept, reached = [], done
+        for line in self._path.read_text().splitlines():
+            if (record := _parse(line)) is not None:
+                if record["stage"] != name or record["step"] <= done:
+                    kept.append(line)
+                else:
+                    reached = max(reached, record["step"])
         write_text(self._path, "".join(f"{line}\n" for line in kept))
+        if reached > done and self._run is not None:
+            repeated = {"stage": name, "from": done, "reached": reached, "time": round(time.time(), 3)}
+            with open(self._run / REPEATED, "a", encoding="utf-8") as file:
+                file.write(json.dumps(repeated) + "\n")
 
     def step(self, done: int, now: str) -> None:
         self._bar.update(self._task, completed=done, now=now)

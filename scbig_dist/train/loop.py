@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.models.protocol import Batch, PerturbationModel, StageLoss
-from scbig_dist.train.checkpoint import load_optimizer, newest_checkpoint, save_checkpoint, tensors_of
+from scbig_dist.train.checkpoint import load_checkpoint, load_optimizer, newest_sound, save_checkpoint, tensors_of
 from scbig_dist.train.context import WorkerContext
 from scbig_dist.train.feed import Feeder
 from scbig_dist.train.log import RunLog, peak_memory_gb
@@ -91,7 +91,8 @@ def run_stage(
     state: dict[str, Any] = {"best": None, "bad": 0, "stopped": False, "seconds": 0.0}
     best: dict[str, Tensor] | None = None
     start = 0
-    if (saved := newest_checkpoint(checkpoints)) is not None:
+    if (found := _agreed(checkpoints, context, log)) is not None:
+        saved = load_checkpoint(found)
         model.load_state_dict(saved.model)
         load_optimizer(optimizer, saved.optimizer)
         state |= saved.state
@@ -156,7 +157,8 @@ def run_stage(
                 state["seconds"] = time.perf_counter() - began
                 if context.rank == 0:
                     save_checkpoint(checkpoints, done, model, optimizer, state, best)
-                context.barrier()
+                log.saved(data.name, done)
+                context.saved(last=last or state["stopped"])
             if checked:
                 context.report({"step": done, **record}, None)
             if state["stopped"]:
@@ -171,6 +173,15 @@ def run_stage(
         "cells_per_s": None if step_s is None else data.n_cells(0) / step_s,
         "data_wait": pace.data_wait_overall,
     }
+
+
+def _agreed(checkpoints: Path, context: WorkerContext, log: RunLog) -> Path | None:
+    """The checkpoint that every rank goes on from: rank 0 chooses, for a shared disk may show the others an older state."""
+    found = newest_sound(checkpoints, log.warn) if context.rank == 0 else None
+    step = int(found.name.removeprefix("step-")) if found is not None else 0
+    if context.world_size > 1:
+        step = int(context.sum(torch.tensor(step, dtype=torch.int64, device=context.device)).item())
+    return checkpoints / f"step-{step:08d}" if step else None
 
 
 def _course(schedule: str, done: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from scbig_dist.train.machine import hardware, versions
 from scbig_dist.train.model_files import save_model
 from scbig_dist.train.random import torch_seeded
 from scbig_dist.train.scbig_training import ScBIGTraining
+from scbig_dist.train.writer import sole_writer
 
 
 def train_run(
@@ -45,23 +47,36 @@ def train_run(
     began = time.time()
     torch.set_num_threads(config.train.threads)
     experiment = open_experiment(config)
-    config = experiment.config
-    root = artifact_root or run / "artifacts"
     reset_peak_memory()
     stood, is_new = run.exists(), not (run / "config.yaml").exists()
-    try:
+    with ExitStack() as held:
         if context.rank == 0:
-            _claim(run, config, experiment, resume)
+            _claim(run, experiment.config, experiment, resume)
+            held.enter_context(sole_writer(run))
         context.barrier()
         if (run / "run.json").is_file():
             return  # resumed after its end: nothing is left to do
-        training = _training(experiment, root, context)
-    except UserError:
-        if is_new and context.rank == 0:  # a mistake found before the first step leaves no run behind
-            shutil.rmtree(run, ignore_errors=True)
-            if stood:
-                run.mkdir(exist_ok=True)
-        raise
+        try:
+            training = _training(experiment, artifact_root or run / "artifacts", context)
+        except UserError:
+            if is_new and context.rank == 0:  # a mistake found before the first step leaves no run behind
+                shutil.rmtree(run, ignore_errors=True)
+                if stood:
+                    run.mkdir(exist_ok=True)
+            raise
+        _train(training, experiment, run, context, progress, began)
+
+
+def _train(
+    training: ScBIGTraining | BaselineTraining,
+    experiment: Experiment,
+    run: Path,
+    context: WorkerContext,
+    progress: bool,
+    began: float,
+) -> None:
+    """From first weights to `run.json`."""
+    config = experiment.config
     with torch_seeded(config.train.seed, "weights", 0, context.device):
         model = training.build().to(context.device)
     if context.rank == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class ScBIGTraining:
     def train(self, model: ScBIG, run: Path, log: RunLog) -> dict[str, Any]:
         """Every stage; what they cost."""
         experiment, context = self._experiment, self._context
-        first = _train_autoencoder(model, experiment, self._prepared, self._root, run, context, log)
+        first = _train_autoencoder(model, experiment, self._prepared, self._root, context, log)
         shift: dict[str, Any] = {}
         if "shift" in model.stages:
             shift = run_stage(
@@ -90,7 +91,6 @@ def _train_autoencoder(
     experiment: Experiment,
     prepared: Prepared,
     root: Path,
-    run: Path,
     context: WorkerContext,
     log: RunLog,
 ) -> dict[str, Any]:
@@ -107,6 +107,7 @@ def _train_autoencoder(
         "train": {"seed": config.train.seed, "precision": config.train.precision},
     }
     key = artifacts.content_key("autoencoder", inputs)
+    unfinished = root / "unfinished" / f"autoencoder-{key}"
     with artifacts.claim(root, "autoencoder", key) if context.rank == 0 else nullcontext():
         context.barrier()  # the ranks wait for the first to hold the claim
         path = artifacts.find(root, "autoencoder", key)
@@ -118,7 +119,8 @@ def _train_autoencoder(
             for note in stage.notes:
                 log.say(f"note: {note}")
             if list(model.autoencoder.parameters()):
-                cost = run_stage(model, stage, config, context, run / "checkpoints" / "autoencoder", log)
+                # Beside the artefact, not in the run: whoever takes over from an owner that died goes on from there.
+                cost = run_stage(model, stage, config, context, unfinished, log)
             if context.rank == 0:
 
                 def write(beside: Path) -> None:
@@ -126,6 +128,7 @@ def _train_autoencoder(
                     write_text(beside / "cost.json", json.dumps(cost))
 
                 artifacts.make(root, "autoencoder", key, inputs, write)
+                shutil.rmtree(unfinished, ignore_errors=True)
             context.barrier()
             path = artifacts.find(root, "autoencoder", key)
             assert path is not None
