@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import jaxtyping
 import pytest
 import torch
+from cluster_cases import TwoNodes, two_nodes
 
 jaxtyping.install_import_hook(["scbig_dist.nn", "scbig_dist.flow", "scbig_dist.losses"], "beartype.beartype")
 
@@ -34,3 +36,10 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip("no ../shared/data beside the repository: public screens and priors are not here")
     return path
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
+    """A real cluster on this machine, started once for all files that ask for it."""
+    with two_nodes(tmp_path_factory.mktemp("cluster")) as made:
+        yield made

@@ -52,27 +52,3 @@ def test_store_build_on_ray_rejects_counts_as_in_one_process(tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"holds the fractional value 0.5") as error:
         on_ray.build_on_ray([path], tmp_path / "s", config(), "local", progress=False)
     assert "\n" not in str(error.value) and sorted(tmp_path.iterdir()) == [path]
-
-
-def test_store_build_on_ray_rejects_a_node_that_does_not_see_the_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write(screen(60), tmp_path)
-    size = path.stat().st_size
-    assert on_ray._missing._function([(str(path), size)], str(path), str(tmp_path), str(tmp_path)) is None
-    assert on_ray._missing._function([(str(path), size + 1)], str(path), str(tmp_path), str(tmp_path)) == str(path)
-    lost = str(tmp_path / "token")
-    assert on_ray._missing._function([(str(path), size)], lost, str(tmp_path), str(tmp_path)) == str(tmp_path)
-    hidden = tmp_path / "hidden"  # a folder of the driver's machine alone: here one that goes as soon as it was named
-    hidden.mkdir()
-    gone = write(screen(60), hidden)
-    absolute = on_ray.find_files([gone])
-    monkeypatch.setattr(on_ray, "find_files", lambda paths: absolute)
-    real = Path.absolute
-    monkeypatch.setattr(
-        Path, "absolute", lambda self: real(self).with_name("elsewhere.h5ad") if self == gone else real(self)
-    )
-    with pytest.raises(
-        UserError, match=r"node \d.* does not see .*elsewhere.h5ad; IN and STORE must lie on a file system"
-    ):
-        on_ray.build_on_ray([gone], tmp_path / "s", config(), "local", progress=False)

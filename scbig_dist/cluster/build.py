@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from scbig_dist.cluster.ask import living_nodes
 from scbig_dist.cluster.session import ray_session
+from scbig_dist.cluster.shared import require_shared
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.store.append import append_store
@@ -94,35 +94,6 @@ def _task(function: Callable[[Any, Any], Any], shared: Any, item: Any, cwd: str)
 
 
 def _require_shared(files: Sequence[Path], out: Path) -> None:
-    """UserError where a node with CPUs does not see the files, or the folder that the store grows in."""
-    folder = next(parent for parent in out.parents if parent.is_dir())
-    absolute = [(str(file.absolute()), file.stat().st_size) for file in files]
-    try:
-        token = tempfile.NamedTemporaryFile(dir=folder, prefix=f".{out.name}.seen-")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise UserError(f"{out}: cannot write there ({error.strerror}); name a STORE in a folder of yours") from None
-    with token:
-        nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-        looks = [
-            _missing.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
-                absolute, token.name, str(folder), os.getcwd()
-            )
-            for node in nodes
-        ]
-        for node, missing in zip(nodes, ray.get(looks), strict=True):
-            if missing is not None:
-                raise UserError(
-                    f"--address: node {node['NodeManagerAddress']} does not see {missing}; IN and STORE must lie on a"
-                    " file system that all nodes share (or leave --address out)"
-                )
-
-
-@ray.remote(num_cpus=0)
-def _missing(files: Sequence[tuple[str, int]], token: str, folder: str, cwd: str) -> str | None:
-    """What this node does not see, or sees otherwise than the driver."""
-    for file, size in files:
-        if not os.path.isfile(file) or os.path.getsize(file) != size:
-            return file
-    return next(
-        (place for place, seen in ((folder, os.path.exists(token)), (cwd, os.path.isdir(cwd))) if not seen), None
-    )
+    """UserError where a node with CPUs does not see the files, this directory, or the folder that the store grows in."""
+    nodes = [node for node in living_nodes() if node.resources.get("CPU")]
+    require_shared(out, [*files, Path.cwd()], "IN and STORE", nodes)

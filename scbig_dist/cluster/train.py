@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from scbig_dist.cluster.resources import check_placeable, local_node, needs_of, nodes
 from scbig_dist.cluster.session import ray_session
+from scbig_dist.cluster.shared import require_shared_run
 from scbig_dist.cluster.trials import STOP_FILE
 from scbig_dist.cluster.watch import Watch
 from scbig_dist.config import Config
@@ -104,6 +105,8 @@ def train_on_ray(
     with ray_session(address):
         check_placeable([needs], nodes(), "the run")
         run = run.resolve()
+        if address is not None:
+            require_shared_run(run, config)
         # Ray keeps a pointer to RUN per report, wanted while it trains; RUN itself is claimed by the training.
         storage = run.parent / f".{run.name}-ray"
         try:

@@ -28,6 +28,7 @@ from scbig_dist.cluster.resources import (
 )
 from scbig_dist.cluster.search import StudySearch, open_optuna
 from scbig_dist.cluster.session import Session, ray_session
+from scbig_dist.cluster.shared import require_shared_run
 from scbig_dist.cluster.show import Board, print_plan
 from scbig_dist.cluster.study import read_study
 from scbig_dist.cluster.trial import run_trial, score_task
@@ -67,7 +68,7 @@ def run_sweep(
     _check_out(out, plan, resume)
     if address is None:
         check_placeable(needs, [local_node()], "a trial")  # known before Ray starts, which takes seconds
-    with _placed(address, needs) as session, _claimed(out, plan):
+    with _placed(address, needs, out, plan) as session, _claimed(out, plan):
         board = Board(plan, out, session.dashboard)
         rows = write_table(out, study)
         board.open(rows, n_concurrent(needs, nodes()))
@@ -80,10 +81,12 @@ def run_sweep(
 
 
 @contextmanager
-def _placed(address: str | None, needs: Sequence[Needs]) -> Iterator[Session]:
-    """Ray, with room for the trials."""
+def _placed(address: str | None, needs: Sequence[Needs], out: Path, plan: Plan) -> Iterator[Session]:
+    """Ray, with room for the trials, and with storage that all its nodes share."""
     with ray_session(address, dashboard=True) as session:
         check_placeable(needs, nodes(), "a trial")
+        if address is not None:
+            require_shared_run(out, plan.base)
         yield session
 
 
