@@ -79,14 +79,14 @@ def test_more_workers_than_the_machine_holds_are_refused(tmp_path, store):
 def test_sweep_keeps_a_failed_trial_and_scores_the_best_on_test(tmp_path, store):
     path = write_study(
         tmp_path / "s.py",
-        axes={"grc.n_modules": [4, 5000], "flow.lr": [1e-3]},
+        axes={"grc.n_modules": [4], "flow.lr": [1e-3, 1e30]},  # the second diverges
         fixed={"train.workers": 1},
     )
     out = tmp_path / "out"
     run_sweep(path, out, {"store": store})
     table = pd.read_parquet(out / "trials.parquet").set_index("trial")
     assert table["status"].to_dict() == {"0000": "finished", "0001": "failed"}
-    assert table.loc["0001", "error"].startswith("UserError: grc.n_modules=5000 is above")
+    assert table.loc["0001", "error"].startswith("UserError: flow update ")
     assert "Traceback" in (out / "trials" / "0001" / ERROR_FILE).read_text()
     good = table.loc["0000"]
     assert good["budget"] == 80 and good["n_parameters"] > 0 and good["peak_mem_gb"] > 0.05

@@ -43,7 +43,7 @@ def train(monkeypatch: pytest.MonkeyPatch, store: str, run: Path, **values: obje
     ("address", "name", "says"),
     [
         ("priors.target_embedding", "other.npz", "has a vector; it holds 'Tp53', 'Klf1'; give vectors under the names"),
-        ("priors.gene_embedding", "other.npz", "no panel gene has a vector"),
+        ("priors.gene_embedding", "other.npz", "has a vector; it holds 'Tp53', 'Klf1'; give vectors under the names"),
         ("priors.pathways", "other.gmt", "is in any of the 1 gene sets, which hold 'Klf1', 'Tp53'; give sets with"),
     ],
 )

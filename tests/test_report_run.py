@@ -120,8 +120,8 @@ def test_report_needs_no_torch(run: Path):
 
 def test_strongest_baseline_follows_the_metric():
     scores = {"scBIG": {"mse": 0.1}, "Linear": {"mse": 0.3}, "Additive": {"mse": 0.2}, "noise ceiling": {"mse": 0.0}}
-    assert strongest_baseline(scores, "mse") == "Additive"
-    assert strongest_baseline({"scBIG": {"mse": 0.1}, "Linear": {"mse": None}}, "mse") is None
+    assert strongest_baseline(scores, "mse", "scBIG") == "Additive"
+    assert strongest_baseline({"scBIG": {"mse": 0.1}, "Linear": {"mse": None}}, "mse", "scBIG") is None
 
 
 def test_numbers_read_well():
