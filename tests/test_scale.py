@@ -27,7 +27,7 @@ from scbig_dist.train.measure import Rates, measure
 RATES = Rates(
     update=0.1, check_cell=1e-3, encode_cell=2e-4, micro_batch=0.05, alignment=0.03, optimizer=0.01, condition=0.2,
     read_cell=1e-6, components=2.0, component_cell=1e-5, modules=3.0, checkpoints={"autoencoder": 0.5, "flow": 0.25},
-    parameters={"autoencoder": 1_000_000, "flow": 2_000_000}, host_gb=1.0, device_gb=3.0,
+    parameters={"autoencoder": 1_000_000, "flow": 2_000_000}, host_gb=1.0, device_gb=3.0, stage_gb={"autoencoder": 0.5, "flow": 0.4},
 )  # fmt: skip
 
 

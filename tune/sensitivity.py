@@ -10,6 +10,7 @@ published = "sensitivity"
 scales = {
     "cpu": {
         "base": "../configs/cpu_small.yaml",
+        "fixed": {"autoencoder.epochs": 2, "flow.steps": 1000, "flow.validate_every": 500},
         "axes": {"grc.n_modules": [8, 16, 32, 64], "gcae.n_inducing": [4, 8]},
     }
 }

@@ -23,6 +23,7 @@ FILES = (
     "store", "split.file", "grc.feedback",
     "priors.ppi", "priors.pathways", "priors.gene_embedding", "priors.target_embedding",
 )  # fmt: skip
+EVERY_GENE = "genes"  # a point's `grc.n_modules`: each gene is a module of its own
 MOST_TRIED = 64  # combinations with one value in them; enough to find a valid one where there is one to find
 
 
@@ -83,7 +84,7 @@ def make_plan(study: Study, path: Path, overrides: Mapping[str, Any]) -> Plan:
     fixed = {**({} if preset is None else read_values(preset)), **study.fixed}
     base = settle(load_config(None, fixed | dict(overrides)), overrides)
     store = open_config_store(base)
-    study = _completed(study, base)
+    study = _completed(study, base, store)
     if base.split.n_val == 0 and base.split.file is None:
         raise UserError(f"{where}: split.n_val=0 leaves nothing to choose trials by; set it to 1 or more")
     if study.asha is not None and study.asha.grace >= base.flow.steps:
@@ -107,10 +108,19 @@ def make_plan(study: Study, path: Path, overrides: Mapping[str, Any]) -> Plan:
     return plan
 
 
-def _completed(study: Study, base: Config) -> Study:
+def _completed(study: Study, base: Config, store: Store) -> Study:
     """The study with every point naming every address: what one leaves out is the base's."""
     kept = {address: base.get(address) for address in study.addresses}
-    return study.model_copy(update={"points": {name: kept | point for name, point in study.points.items()}})
+    points = {name: _counted(kept | point, base, store) for name, point in study.points.items()}
+    return study.model_copy(update={"points": points})
+
+
+def _counted(point: Mapping[str, Value], base: Config, store: Store) -> dict[str, Value]:
+    """The point with a number where it says "genes"."""
+    if point.get("grc.n_modules") != EVERY_GENE:
+        return dict(point)
+    n_hvg = point.get("panel.n_hvg", base.panel.n_hvg)
+    return {**point, "grc.n_modules": store.n_genes(n_hvg)}  # type: ignore[arg-type]
 
 
 def _points(study: Study) -> list[Point]:

@@ -119,6 +119,7 @@ class StudySearch(Searcher):
             "trial": trial_name(trial.number),
             "name": name,
             "values": values,
+            "timed": self._plan.study.timed,
         }
         task["asked"] = time.time()
         try:

@@ -33,16 +33,21 @@ def print_plan(plan: Plan, needs: Sequence[Needs], of: Sequence[dict[str, float]
         table.add_row(rest, *([f"({study.sampler})"] if study.points else []), *cells)
     console.print(table)
     flow, auto = plan.base.flow, plan.base.autoencoder
-    console.print(
-        f"each: up to {auto.epochs} epochs of stage 1, {flow.steps:,} micro-steps of stage 2; asks for "
-        + " or ".join(str(each) for each in needs)
-    )
+    work = f"up to {auto.epochs} epochs of stage 1, {flow.steps:,} micro-steps of stage 2"
+    if study.timed == "only":
+        work = "a few updates of each stage are timed, nothing is trained"
+    console.print(f"each: {work}; asks for " + " or ".join(str(each) for each in needs))
+    if study.timed == "alone":
+        console.print("once all have ended, a few updates of each are timed, one trial after the other")
     if study.asha is not None:
         console.print(f"early stop: rungs at {study.asha.grace:,} micro-steps and every ×{study.asha.reduction} after")
-    console.print(f"chosen by {study.metric} ({study.mode}); scored on test, once, at the end: {_test_text(plan)}")
+    if study.timed != "only":
+        console.print(f"chosen by {study.metric} ({study.mode}); scored on test, once, at the end: {_test_text(plan)}")
     if of is not None:
         check_placeable(needs, of, "a trial")
-        console.print(f"at once on this machine: {n_concurrent(needs, of)}")
+        n = n_concurrent(needs, of)
+        limit = 1 if study.timed == "only" else study.at_once
+        console.print(f"at once on this machine: {n if limit is None else min(n, limit)}")
 
 
 def _axis_text(axis: Any) -> str:
@@ -96,6 +101,10 @@ class Board:
         if n:
             self._say(f"scoring {n} trial{'s' if n > 1 else ''} on test")
 
+    def timing(self, n: int) -> None:
+        if n:
+            self._say(f"timing the steps of {n} trial{'s' if n > 1 else ''}, one after the other")
+
     def scored(self, row: Row) -> None:
         value = row.get("test_pearson_delta")
         text = row["reason"] if value is None else f"test_pearson_delta {value:.4f}"
@@ -128,6 +137,8 @@ def _line(row: Mapping[str, Any], addresses: Sequence[str], metric: str) -> str:
     parts.append(row["status"] if row["status"] != "finished" else "")
     if row.get(metric) is not None:
         parts.append(f"{metric}={row[metric]:.4f}")
+    if row.get("stage1_ms") is not None:
+        parts.append(f"stage 1 {row['stage1_ms']:.4g} ms, stage 2 {row['stage2_ms']:.4g} ms")
     if row["seconds_total"] is not None:
         parts.append(f"{row['seconds_total']:.0f} s")
     parts.append(row["error"] or row["reason"])

@@ -49,7 +49,8 @@ class Study(Part):
     """{address: values of a grid, or {"low": …, "high": …, "log": …}}."""
     points: dict[str, dict[str, Value]] = {}
     """{name: {address: value}}: trials named beforehand, run first. Each is scored on test. What a
-    point leaves out and another names keeps the value of `base` and `fixed`; {} is that itself."""
+    point leaves out and another names keeps the value of `base` and `fixed`; {} is that itself.
+    `grc.n_modules` may be "genes": as many as the panel has."""
     sampler: Literal["grid", "tpe", "random"] = "grid"
     """How `axes` are searched: every combination, Optuna's TPE, or at random."""
     n_trials: int | None = Field(default=None, ge=1)
@@ -64,6 +65,11 @@ class Study(Part):
     """Early stopping; null: every trial runs to its end."""
     test: Literal["best", "all"] = "best"
     """What is scored on test, once, at the end: the best trial and the named points, or all that finished."""
+    at_once: int | None = Field(default=None, ge=1)
+    """Trials at the same time, at most; null: as many as fit. 1 where the times of trainings are to be compared."""
+    timed: Literal["in_training", "alone", "only"] = "in_training"
+    """Step times: as trainings log them, beside whatever ran beside them; `alone`: also of a few updates of each
+    trial's model on random cells, one trial after the other once all have ended; `only`: nothing is trained."""
     published: str | list[str] | None = None
     """Table of tune/published.yaml that a report sets beside the study, or several; null: none."""
     scales: dict[str, dict[str, Any]] = {}

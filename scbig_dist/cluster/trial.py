@@ -13,6 +13,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from scbig_dist.cluster.resources import needs_of
+from scbig_dist.cluster.timing import timing_task
 from scbig_dist.cluster.train import fit
 from scbig_dist.cluster.trials import ERROR_FILE, ROW_FILE, STOP_FILE, make_row, read_json, trial_dir, write_row
 from scbig_dist.config import Config
@@ -39,8 +40,8 @@ class TuneContext(LocalContext):
 
 
 def run_trial(task: dict[str, Any]) -> None:
-    """Tune's function. `task`: study (directory), trial (its name), name, values, config (JSON),
-    asked (when the searcher named it).
+    """Tune's function. `task`: study (directory), trial (its name), name, values, config (JSON), timed (the
+    study's), asked (when the searcher named it).
 
     Ends without an exception whatever happens to the training: the row says it. Only the
     death of the process reaches Tune, which then calls this again, and the run goes on.
@@ -56,13 +57,16 @@ def run_trial(task: dict[str, Any]) -> None:
         if task["config"] is None:
             raise UserError(task["error"])
         config = Config.model_validate_json(task["config"])
-        stopped = _train(config, run, study_dir)
-        status, reason, scores = "finished", "", {}
-        if stopped:
-            status, reason = "stopped", stopped
+        if task["timed"] == "only":
+            row = make_row(run, name, values, "finished") | _time(config, run)
         else:
-            scores = {f"val_{metric}": value for metric, value in _validate(config, run).items()}
-        row = make_row(run, name, values, status, reason) | scores
+            stopped = _train(config, run, study_dir)
+            status, reason, scores = "finished", "", {}
+            if stopped:
+                status, reason = "stopped", stopped
+            else:
+                scores = {f"val_{metric}": value for metric, value in _validate(config, run).items()}
+            row = make_row(run, name, values, status, reason) | scores
     except Exception as error:  # whatever it is, it is this trial's end and the study's next row
         run.mkdir(parents=True, exist_ok=True)
         (run / ERROR_FILE).write_text(traceback.format_exc())
@@ -93,6 +97,12 @@ def _train(config: Config, run: Path, study_dir: Path) -> str:
         assert (run / STOP_FILE).exists()
     stop = read_json(run / STOP_FILE)
     return stop.get("reason", "") if not (run / "run.json").exists() else ""
+
+
+def _time(config: Config, run: Path) -> dict[str, float]:
+    """In a process of its own: this one has done other trials' work, and holds no CPU for its own."""
+    outside = PlacementGroupSchedulingStrategy(placement_group=None)  # type: ignore[arg-type]
+    return ray.get(timing_task(config).options(scheduling_strategy=outside).remote(config.model_dump_json(), str(run)))
 
 
 def _validate(config: Config, run: Path) -> dict[str, float | None]:

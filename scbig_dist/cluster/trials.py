@@ -19,14 +19,18 @@ STOP_FILE = "stop.json"  # in RUN: a scheduler's decision, which outlives every 
 ERROR_FILE = "error.txt"  # in RUN: the traceback of a failed trial
 COSTS = (
     "step_ms",
+    "autoencoder_step_ms",
     "cells_per_s",
     "peak_mem_gb",
+    "peak_gpu_gb",
     "n_parameters",
     "seconds_to_first_step",
     "seconds_autoencoder",
     "seconds_flow",
     "seconds_total",
 )
+
+TIMES = ("stage1_ms", "stage2_ms", "stage1_gb", "stage2_gb")  # of a study that is `timed`: see cluster/timing.py
 
 Row = dict[str, Any]
 
@@ -74,8 +78,9 @@ def write_table(study_dir: Path, study: Study) -> list[Row]:
     rows = read_rows(study_dir)
     scores = sorted({key for row in rows for key in row if key.startswith(("val_", "test_"))})
     first = ["trial", "name", "status", "reason", *study.addresses]
-    table = pd.DataFrame(rows, columns=[*first, *scores, *COSTS, "budget", "error"])
-    for column in (*scores, *COSTS):
+    costs = [*COSTS, *(column for column in TIMES if any(column in row for row in rows))]
+    table = pd.DataFrame(rows, columns=[*first, *scores, *costs, "budget", "error"])
+    for column in (*scores, *costs):
         table[column] = pd.to_numeric(table[column])
     for column in study.addresses:
         if len({type(value) for value in table[column].dropna()}) > 1 and not pd.api.types.is_numeric_dtype(
@@ -97,6 +102,8 @@ def best_row(rows: Sequence[Row], study: Study) -> Row | None:
 
 def rows_for_test(rows: Sequence[Row], study: Study) -> list[Row]:
     """Trials that are scored on test: named beforehand, or chosen by validation (or all, where the study says so)."""
+    if study.timed == "only":
+        return []
     best = best_row(rows, study)
     return [
         row

@@ -20,6 +20,7 @@ from scbig_dist.cluster.plan import Plan, make_plan
 from scbig_dist.cluster.resources import (
     Needs,
     check_placeable,
+    driver_bundle,
     local_node,
     n_concurrent,
     needs_of,
@@ -31,8 +32,18 @@ from scbig_dist.cluster.session import Session, ray_session
 from scbig_dist.cluster.shared import require_shared_run
 from scbig_dist.cluster.show import Board, print_plan
 from scbig_dist.cluster.study import read_study
+from scbig_dist.cluster.timing import timing_task
 from scbig_dist.cluster.trial import run_trial, score_task
-from scbig_dist.cluster.trials import ERROR_FILE, Row, make_row, rows_for_test, trial_dir, write_row, write_table
+from scbig_dist.cluster.trials import (
+    ERROR_FILE,
+    TIMES,
+    Row,
+    make_row,
+    rows_for_test,
+    trial_dir,
+    write_row,
+    write_table,
+)
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.settings import flatten
@@ -71,10 +82,11 @@ def run_sweep(
     with _placed(address, needs, out, plan) as session, _claimed(out, plan):
         board = Board(plan, out, session.dashboard)
         rows = write_table(out, study)
-        board.open(rows, n_concurrent(needs, nodes()))
+        board.open(rows, _at_once(plan, needs))
         try:
             _run_trials(plan, out, needs, board)
             _score_on_test(plan, out, board)
+            _time_alone(plan, out, board)
         finally:
             board.close(write_table(out, study))
             shutil.rmtree(out / "ray", ignore_errors=True)  # Tune's own notes, of no use to a study that goes on
@@ -93,6 +105,12 @@ def _placed(address: str | None, needs: Sequence[Needs], out: Path, plan: Plan) 
 def _needs(plan: Plan) -> list[Needs]:
     """What the trials ask for, each kind once: train.workers and the like may be axes."""
     return list(dict.fromkeys(needs_of(config) for config in plan.extremes()))
+
+
+def _at_once(plan: Plan, needs: Sequence[Needs]) -> int:
+    """Trials at the same time: as many as fit, or fewer where the study says so."""
+    limit = 1 if plan.study.timed == "only" else plan.study.at_once
+    return n_concurrent(needs, nodes()) if limit is None else min(limit, n_concurrent(needs, nodes()))
 
 
 def _check_out(out: Path, plan: Plan, resume: bool) -> None:
@@ -177,14 +195,15 @@ def _run_trials(plan: Plan, out: Path, needs: Sequence[Needs], board: Board) -> 
 
     def resources(task: Mapping[str, Any]) -> PlacementGroupFactory:
         config = plan.base if task.get("config") is None else Config.model_validate_json(task["config"])
-        return PlacementGroupFactory([trial_bundle(config)])
+        bundle = driver_bundle() if plan.study.timed == "only" else trial_bundle(config)
+        return PlacementGroupFactory([bundle])
 
     tuner = Tuner(
         tune.with_resources(run_trial, resources),
         tune_config=TuneConfig(
             search_alg=search,
             num_samples=search.n_left,
-            max_concurrent_trials=n_concurrent(needs, nodes()),
+            max_concurrent_trials=_at_once(plan, needs),
             reuse_actors=True,  # imports and the network of interactions take seconds: once per process, not per trial
             trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
         ),
@@ -197,6 +216,23 @@ def _run_trials(plan: Plan, out: Path, needs: Sequence[Needs], board: Board) -> 
         ),
     )
     tuner.fit()
+
+
+def _time_alone(plan: Plan, out: Path, board: Board) -> None:
+    """Time the steps of every finished trial, where the study asks for it: one by one, each once."""
+    rows = write_table(out, plan.study) if plan.study.timed == "alone" else []
+    waiting = [row for row in rows if row["status"] == "finished" and row.get(TIMES[0]) is None]
+    board.timing(len(waiting))
+    for row in waiting:
+        config = plan.config({address: row[address] for address in plan.study.addresses})
+        run = trial_dir(out, row["trial"])
+        try:
+            times = ray.get(timing_task(config).remote(config.model_dump_json(), str(run)))
+        except Exception as error:  # what cannot be timed keeps its scores
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            write_row(out, row | {"reason": f"its steps could not be timed: {lines[-1]}"})
+        else:
+            write_row(out, row | times)
 
 
 def _score_on_test(plan: Plan, out: Path, board: Board) -> None:

@@ -30,7 +30,7 @@ from scbig_dist.train.experiment import BLOCK
 from scbig_dist.train.inputs import with_components
 from scbig_dist.train.log import reset_peak_memory
 from scbig_dist.train.loop import _StageLoss
-from scbig_dist.train.memory import AnonymousPeak
+from scbig_dist.train.memory import AnonymousPeak, StagePeak, stage_peak
 from scbig_dist.train.random import generator, torch_seeded
 
 N_TARGETS, N_PATHWAYS = 200, 1000  # rows of what a model is built on; they hardly cost
@@ -77,24 +77,29 @@ class Rates:
     """Peak anonymous memory of the measuring process."""
     device_gb: float
     """Peak memory of tensors on the GPU; 0 on CPU."""
+    stage_gb: dict[str, float]
+    """Stage: peak memory of its updates, of tensors on the GPU or, on CPU, of the process."""
 
 
-def measure(config: Config, n_genes: int, entries_per_cell: float, workers: int) -> Rates:
+def measure(config: Config, n_genes: int, entries_per_cell: float, workers: int, updates_alone: bool = False) -> Rates:
     """Time the parts of a training of one of `workers` equal workers. Takes seconds to a minute or so.
 
-    `entries_per_cell`: non-zero counts of a cell in the panel. UserError for a GPU that is not there.
+    `entries_per_cell`: non-zero counts of a cell in the panel. `updates_alone`: the rates of anything but updates
+    are left at 0. UserError for a GPU that is not there.
     """
     device = pick_device(config.train.gpus)
     torch.set_num_threads(config.train.threads)
     rng, timer = generator(config.train.seed, "measure"), _Timer(device)
     reset_peak_memory()
     with AnonymousPeak() as peak:
-        components, component_cell = _time_components(config, n_genes, rng)
-        modules = _time_modules(config, n_genes, rng)
+        components = component_cell = modules = read_cell = check = encode = condition = 0.0
+        if not updates_alone:
+            components, component_cell = _time_components(config, n_genes, rng)
+            modules = _time_modules(config, n_genes, rng)
+            read_cell = _time_reading(n_genes, entries_per_cell, rng)
         with torch_seeded(config.train.seed, "measure", 0, device):
             model = ScBIG(_inputs(config, n_genes, rng), config).to(device)
-            read_cell = _time_reading(n_genes, entries_per_cell, rng)
-            update = check = encode = 0.0
+            update, first = 0.0, StagePeak()
             parameters, checkpoints = {"autoencoder": 0}, {"autoencoder": 0.0}
             cells = -(-config.autoencoder.batch // workers)
             if list(model.autoencoder.parameters()):
@@ -103,28 +108,25 @@ def measure(config: Config, n_genes: int, entries_per_cell: float, workers: int)
                     CellBatch(_cells(len(part), n_genes, rng, device), float(len(part)))
                     for part in np.array_split(np.arange(cells), n_parts(config, workers, device))
                 ]
-                update = timer(lambda: stage.update(parts))
+                with stage_peak(device) as first:
+                    update = timer(lambda: stage.update(parts))
                 parameters["autoencoder"], checkpoints["autoencoder"] = stage.n_parameters, stage.time_checkpoint()
                 del stage, parts
             model.eval()
-            with torch.no_grad():
-                x = _cells(config.autoencoder.batch, n_genes, rng, device)
-                check = timer(lambda: model.autoencoder(x)) / len(x)
-                if not config.flow.train_autoencoder:
-                    x = _cells(BLOCK, n_genes, rng, device)
-                    encode = timer(lambda: model.encode(x)) / len(x)
-                x = _cells(config.evaluate.n_val_cells, n_genes, rng, device)
-                condition = timer(lambda: model.predict(x, _condition(1, device), fast=True).double().mean(0))
+            if not updates_alone:
+                check, encode, condition = _time_passes(model, config, n_genes, rng, timer, device)
             stage = _Stage(model, "flow", config, device)
             width = n_genes if config.flow.train_autoencoder else config.gcae.latent_dim
             plain = _flow_batch(config, width, rng, device, None)
             aligned = _flow_batch(config, width, rng, device, _align_batch(config, width, rng, device))
-            stage.update([aligned])
-            micro = timer(lambda: stage.gradients([plain]))
-            alignment = 0.0 if aligned.align is None else timer(lambda: stage.gradients([aligned])) - micro
-            optimizer = timer(stage.descend)
+            with stage_peak(device) as second:
+                stage.update([aligned])
+                micro = timer(lambda: stage.gradients([plain]))
+                alignment = 0.0 if aligned.align is None else timer(lambda: stage.gradients([aligned])) - micro
+                optimizer = timer(stage.descend)
             parameters["flow"], checkpoints["flow"] = stage.n_parameters, stage.time_checkpoint()
-    device_gb = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
+    stage_gb = {"autoencoder": first.gb, "flow": second.gb}
+    device_gb = max(torch.cuda.max_memory_allocated(device) / 1e9, *stage_gb.values()) if device.type == "cuda" else 0.0
     return Rates(
         update=update,
         check_cell=check,
@@ -141,7 +143,22 @@ def measure(config: Config, n_genes: int, entries_per_cell: float, workers: int)
         parameters=parameters,
         host_gb=peak.gb,
         device_gb=device_gb,
+        stage_gb=stage_gb,
     )
+
+
+@torch.no_grad()
+def _time_passes(
+    model: ScBIG, config: Config, n_genes: int, rng: np.random.Generator, timer: _Timer, device: torch.device
+) -> tuple[float, float, float]:
+    """Seconds of a held-out cell of a check, of a cell's latent (0 where none is kept), of a condition of a validation."""
+    x = _cells(config.autoencoder.batch, n_genes, rng, device)
+    check, encode = timer(lambda: model.autoencoder(x)) / len(x), 0.0
+    if not config.flow.train_autoencoder:
+        block = _cells(BLOCK, n_genes, rng, device)
+        encode = timer(lambda: model.encode(block)) / len(block)
+    controls = _cells(config.evaluate.n_val_cells, n_genes, rng, device)
+    return check, encode, timer(lambda: model.predict(controls, _condition(1, device), fast=True).double().mean(0))
 
 
 class _Timer:

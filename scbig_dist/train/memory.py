@@ -1,9 +1,14 @@
-"""Anonymous memory of a process: what it needs for itself, the pages of mapped files left out."""
+"""Peaks of memory: of a process without the pages of mapped files, of tensors on a GPU."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 
 class AnonymousPeak:
@@ -34,3 +39,24 @@ def anonymous_gb() -> float:
     except OSError:
         return 0.0
     return next((int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("RssAnon:")), 0.0)
+
+
+@dataclass
+class StagePeak:
+    """The most memory that a stage held, GB; filled when its block ends."""
+
+    gb: float = 0.0
+
+
+@contextmanager
+def stage_peak(device: torch.device) -> Iterator[StagePeak]:
+    """Peak inside the block: of tensors on a GPU, or of this process's anonymous memory."""
+    found = StagePeak()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        yield found
+        found.gb = torch.cuda.max_memory_allocated(device) / 1e9
+        return
+    with AnonymousPeak() as peak:
+        yield found
+    found.gb = max(peak.gb, anonymous_gb())
