@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+MOST_CHOICES = 40
+
 
 class UserError(ValueError):
     """A mistake the user can mend; its text is one line: what, where, what to do.
@@ -14,12 +16,13 @@ class UserError(ValueError):
 
 
 def suggest(value: str, choices: Iterable[str]) -> str:
-    """A clause that names the nearest choice, or all choices where none is near."""
+    """A clause that names the nearest choice, or the choices where none is near: the first ones where they are many."""
     choices = list(choices)
     near = difflib.get_close_matches(value, choices, n=1, cutoff=0.6)
     if near:
         return f"did you mean '{near[0]}'?"
-    return "choices: " + ", ".join(choices)
+    more = f" and {len(choices) - MOST_CHOICES} more" if len(choices) > MOST_CHOICES else ""
+    return "choices: " + ", ".join(choices[:MOST_CHOICES]) + more
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

@@ -122,6 +122,27 @@ def test_a_part_is_compared_alone(tmp_path):
         read_entries(paths, [], "singles")
 
 
+def test_without_a_part_test_comes_first_and_then_each_of_its_parts(tmp_path, capsys):
+    subset = ["test_single"] * 8 + ["test_double"] * 16
+    paths = [
+        write_scored(tmp_path / name, {"scBIG": BASE + shift}, subset=subset, settings={"x": name})
+        for name, shift in (("a", 0.0), ("b", 0.1))
+    ]
+    command(paths, metric=["pearson_delta"], output=tmp_path / "out")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "conditions; means" in line]
+    assert [line.split(" conditions")[0] for line in lines] == ["test: 24", "test_single: 8", "test_double: 16"]
+    assert all("over 1 tests" in line for line in lines)
+    kept = json.loads((tmp_path / "out/compare.json").read_text())
+    assert kept["n_conditions"] == 24 and {n: p["n_conditions"] for n, p in kept["parts"].items()} == {
+        "test_single": 8,
+        "test_double": 16,
+    }
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"compare.png", "compare_test_single.png", "compare_test_double.png"} <= names
+    command(paths, part="test_double", metric=["pearson_delta"])
+    assert capsys.readouterr().out.count("conditions; means") == 1
+
+
 def test_the_command_prints_and_draws(runs, tmp_path, capsys):
     command(runs, metric=["pearson_delta"], with_=["Ridge-additive"], output=tmp_path / "out")
     out = capsys.readouterr().out

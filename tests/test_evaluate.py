@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -185,6 +186,32 @@ def test_what_a_model_does_not_predict_is_undefined_and_counted(store, split, tm
     meta = strict(tmp_path / "scores_meta.json")
     assert meta["undefined"]["scBIG"] == dict.fromkeys(METRICS, 1)
     assert all(each["n"] == 5 for each in meta["intervals"]["scBIG"].values())
+    assert meta["part_undefined"]["easy"]["scBIG"] == dict.fromkeys(METRICS, 1)  # of two
+    assert meta["part_undefined"]["one_unseen"]["scBIG"] == {"pds": 1}  # alone in its context
+
+
+def test_validation_ranks_no_model_that_leaves_conditions_out(store, tmp_path, split, monkeypatch):
+    """Else the mean over the easy ones would win a sweep."""
+
+    class Partial(Oracle):
+        def predict(self, condition, n_cells, seed):
+            cells = super().predict(condition, n_cells, seed)
+            return cells * np.float32(np.nan) if condition == self.split.val[0] else cells
+
+    two = replace(split, val=split.test[:2], test=split.test[2:], parts={})
+    monkeypatch.setattr(evaluate, "load_predictor", lambda path: Partial(store, two))
+    scores = evaluate.evaluate_run(tmp_path, "val", progress=False)
+    assert set(scores["scBIG"].values()) == {None} and scores["Additive"]["mse"] is not None
+
+
+def test_a_mean_over_some_conditions_says_so_and_is_not_the_best():
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    scores = {"scBIG": {"mse": 0.3, "des": 0.5}, "Additive": {"mse": 0.1, "des": 0.6}}
+    undefined = {"scBIG": {"des": 2}, "Additive": {"mse": 4, "des": 2}}
+    print_scores(scores, "real or unknown", "test", console, undefined, 10)
+    text = console.export_text()
+    assert "300.000*" in text and "100.000 (6 of 10)" in text
+    assert "0.500 (8 of 10)" in text and "0.600* (8 of 10)" in text  # two lack a truth: equal for all
 
 
 def test_intervals_hold_the_mean_and_their_count(run):

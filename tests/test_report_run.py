@@ -17,7 +17,8 @@ from scbig_dist.report import write_report
 from scbig_dist.report.markdown import to_markdown
 from scbig_dist.report.reading import read_run
 from scbig_dist.report.run import run_document
-from scbig_dist.report.run_figures import strongest_baseline
+from scbig_dist.report.run_figures import loss_curves, strongest_baseline
+from scbig_dist.report.tables import scores_table
 from scbig_dist.report.wording import MISSING, duration, number, score, setting, signed
 
 
@@ -121,7 +122,26 @@ def test_report_needs_no_torch(run: Path):
 def test_strongest_baseline_follows_the_metric():
     scores = {"scBIG": {"mse": 0.1}, "Linear": {"mse": 0.3}, "Additive": {"mse": 0.2}, "noise ceiling": {"mse": 0.0}}
     assert strongest_baseline(scores, "mse", "scBIG") == "Additive"
+    assert strongest_baseline(scores, "mse", "scBIG", {"Additive": {"mse": 3}}) == "Linear", (
+        "a mean over easy conditions"
+    )
     assert strongest_baseline({"scBIG": {"mse": 0.1}, "Linear": {"mse": None}}, "mse", "scBIG") is None
+
+
+def test_means_that_leave_conditions_out_say_so_and_win_nothing():
+    scores = {"scBIG": {"mse": 0.3, "des": 0.5}, "Additive": {"mse": 0.1, "des": None}, "noise ceiling": {"mse": 0.0}}
+    undefined = {"scBIG": {"des": 2}, "Additive": {"mse": 4, "des": 10}}
+    table = scores_table(scores, "Ten.", "scBIG", undefined, 10)
+    rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    assert rows["scBIG"]["mse ↓"] == "0.3000 ●" and rows["Additive"]["mse ↓"] == "0.1000 (6 of 10)"
+    assert rows["scBIG"]["des ↑"] == "0.5000 (8 of 10)" and rows["Additive"]["des ↑"] == MISSING
+    assert "a mean over the 7 conditions" in table.caption
+
+
+def test_every_stage_of_a_log_has_its_curves():
+    log = [{"stage": "cells", "step": s, "loss": 1.0, "loss_focus": 0.9, "val_pearson_delta": 0.1 * s} for s in (1, 2)]
+    figure = loss_curves([*log, {"stage": "shift", "step": 1, "loss": 2.0}])
+    assert [axes.get_title("left") for axes in figure.axes] == ["cells: loss", "cells: validation", "shift: loss"]
 
 
 def test_numbers_read_well():

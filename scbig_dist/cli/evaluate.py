@@ -39,7 +39,7 @@ def evaluate(
     log-normalised cells of exactly the test conditions and the panel's genes, in obs columns
     'condition' and 'context', as 'scbig predict' writes them.
     """
-    from scbig_dist.evaluate import CellEvalFiles, evaluate_run, evaluate_seeds, print_spreads
+    from scbig_dist.evaluate import CellEvalFiles, evaluate_run, evaluate_seeds, most_undefined, print_spreads
     from scbig_dist.train.seeds import seed_runs
 
     given = _named(prediction or [], name or [])
@@ -49,7 +49,9 @@ def evaluate(
             raise UserError(f"{option}: {run} holds {len(runs)} runs; name one of them, e.g. {runs[0]}")
         spreads = evaluate_seeds(run, runs, evaluate_run)
         meta = _meta(runs[0])
-        print_spreads(spreads, meta["data_label"], f"{len(runs)} seeds, {meta['n_conditions']['test']} test conditions")
+        n_test = meta["n_conditions"]["test"]
+        title = f"{len(runs)} seeds, {n_test} test conditions"
+        print_spreads(spreads, meta["data_label"], title, undefined=most_undefined(runs), n=n_test)
         return
     files = None if cell_eval is None else CellEvalFiles(cell_eval)
     scores = evaluate_run(run, given=given, cell_eval=files)
@@ -77,22 +79,29 @@ def _meta(run: Path) -> dict[str, Any]:
 
 def _print(scores: dict[str, dict[str, float | None]], meta: dict[str, Any]) -> None:
     from scbig_dist.evaluate import LATENT_CEILING, print_intervals, print_scores
+    from scbig_dist.metrics.profiles import MIN_SIGNIFICANT
 
     n_test, model = meta["n_conditions"]["test"], meta["model"]
     ceiling = {} if meta["latent_ceiling"] is None else {LATENT_CEILING: meta["latent_ceiling"]}
-    print_scores({**scores, **ceiling}, meta["data_label"], f"{n_test} test conditions")
+    undefined = meta["undefined"]
+    print_scores({**scores, **ceiling}, meta["data_label"], f"{n_test} test conditions", undefined=undefined, n=n_test)
     print_intervals(model, scores[model], meta["intervals"][model], f"{n_test} test conditions")
     for name, table in meta["part_scores"].items():
-        print_scores(table, meta["data_label"], f"part '{name}', {meta['parts'][name]} conditions")
-    partly = [
-        f"{method} {name} in {n}"
-        for method, counts in meta["undefined"].items()
-        for name, n in counts.items()
-        if n < n_test  # a dash in the table says the rest
-    ]
+        n, missing = meta["parts"][name], meta["part_undefined"][name]
+        print_scores(table, meta["data_label"], f"part '{name}', {n} conditions", undefined=missing, n=n)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    if partly:
-        console.print(f"note: of {n_test} conditions, undefined and left out of the mean: {'; '.join(partly)}")
+    tables = [
+        (undefined, n_test),
+        *((meta["part_undefined"][name], meta["parts"][name]) for name in meta["part_scores"]),
+    ]
+    if any(k < n for counts, n in tables for row in counts.values() for k in row.values()):
+        console.print(
+            "note: x (7 of 10) is a mean over the 7 conditions that have a value; it is no rival of means over all 10"
+        )
+    if n_few := meta["de"]["n_few"]:
+        console.print(
+            f"note: {n_few} of {n_test} conditions have fewer than {MIN_SIGNIFICANT} significant genes: no des there"
+        )
     if meta["linear_absent_targets"]:
         console.print(
             f"note: Linear knows nothing of targets outside the panel: {', '.join(meta['linear_absent_targets'])}"

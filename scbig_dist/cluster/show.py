@@ -107,7 +107,9 @@ class Board:
 
     def scored(self, row: Row) -> None:
         value = row.get("test_pearson_delta")
-        text = row["reason"] if value is None else f"test_pearson_delta {value:.4f}"
+        text = (
+            (row["reason"] or "test_pearson_delta is undefined") if value is None else f"test_pearson_delta {value:.4f}"
+        )
         self._say(f"{_title(row)}: {text}")
 
     def close(self, rows: Sequence[Row]) -> None:

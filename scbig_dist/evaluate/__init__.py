@@ -5,7 +5,7 @@ from scbig_dist.evaluate.prediction import write_prediction
 from scbig_dist.evaluate.references import LATENT_CEILING
 from scbig_dist.evaluate.request import find_request
 from scbig_dist.evaluate.run import evaluate_run
-from scbig_dist.evaluate.seeds import evaluate_seeds
+from scbig_dist.evaluate.seeds import evaluate_seeds, most_undefined
 from scbig_dist.evaluate.table import print_intervals, print_scores, print_spreads
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "evaluate_run",
     "evaluate_seeds",
     "find_request",
+    "most_undefined",
     "print_intervals",
     "print_scores",
     "print_spreads",

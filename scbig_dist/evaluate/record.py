@@ -18,9 +18,9 @@ from scbig_dist.evaluate.references import References
 from scbig_dist.evaluate.truth import Scores, Truth
 from scbig_dist.metrics import de
 from scbig_dist.metrics.distribution import WASSERSTEIN_EPSILON
-from scbig_dist.metrics.profiles import LFC_PSEUDOCOUNT
+from scbig_dist.metrics.profiles import LFC_PSEUDOCOUNT, MIN_SIGNIFICANT
 from scbig_dist.metrics.statistics import LEVEL, N_RESAMPLES, estimates
-from scbig_dist.metrics.summary import summarise, summarise_all
+from scbig_dist.metrics.summary import summarise
 from scbig_dist.screen.splits import Split
 
 Table = dict[str, dict[str, float | None]]
@@ -47,6 +47,15 @@ def macro_means(methods: Mapping[str, Scores], rows: Sequence[int] | None = None
     }
 
 
+def undefined(methods: Mapping[str, Scores], rows: Sequence[int] | None = None) -> dict[str, dict[str, int]]:
+    """{method: {metric: conditions without a value}}, of those of `rows`; metrics that have all their values left out."""
+    chosen = slice(None) if rows is None else list(rows)
+    return {
+        method: {name: n for name, values in scores.items() if (n := summarise(values[chosen]).n_undefined)}
+        for method, scores in methods.items()
+    }
+
+
 def intervals(methods: Mapping[str, Scores], seed: int) -> dict[str, dict[str, dict[str, float | int | None]]]:
     """{method: {metric: {se, low, high, n}}}, of the same resampled conditions for all; None where undefined."""
     flat = {(method, name): values for method, scores in methods.items() for name, values in scores.items()}
@@ -62,27 +71,31 @@ def intervals(methods: Mapping[str, Scores], seed: int) -> dict[str, dict[str, d
 def describe(predictor: Any, main: Evaluation, further: Mapping[str, Evaluation], seed: int) -> dict[str, Any]:
     """What scores.json leaves out: sizes, intervals, undefined values, parts, the latent's ceiling, how it was measured."""
     split, significant = predictor.split, main.truth.significant.sum(axis=1)
-    tables = {name: macro_means(main.methods, rows) for name, rows in rows_of_parts(split, main.truth).items()}
-    tables |= {name: macro_means(evaluation.methods) for name, evaluation in further.items()}
+    parts: dict[str, tuple[dict[str, Scores], list[int] | None]]
+    parts = {name: (main.methods, rows) for name, rows in rows_of_parts(split, main.truth).items()}
+    parts |= {name: (evaluation.methods, None) for name, evaluation in further.items()}
     return {
         "model": main.model,
         "data_label": predictor.store.manifest.data_label or "real or unknown",
         "n_conditions": {"train": len(split.train), "val": len(split.val), "test": len(split.test)},
         "parts": {name: len(conditions) for name, conditions in split.parts.items()},
-        "part_scores": tables,
+        "part_scores": {name: macro_means(methods, rows) for name, (methods, rows) in parts.items()},
+        "part_undefined": {name: undefined(methods, rows) for name, (methods, rows) in parts.items()},
         "intervals": intervals(main.methods, seed),
         "interval_of": {"level": LEVEL, "method": "percentile bootstrap over conditions", "n_resamples": N_RESAMPLES},
         "latent_ceiling": macro_means({"latent": main.latent})["latent"] if main.latent is not None else None,
-        "undefined": {
-            method: {name: result.n_undefined for name, result in summarise_all(scores).items() if result.n_undefined}
-            for method, scores in main.methods.items()
-        },
+        "undefined": undefined(main.methods),
         "linear_absent_targets": main.references.absent_targets,
         "split": {"kind": split.kind, "seed": split.seed},
         "n_cells": predictor.config.evaluate.n_cells,
         "n_genes": predictor.n_genes,
         "seed": seed,
-        "de": {"method": de.METHOD, "alpha": de.ALPHA, "median_significant_genes": float(np.median(significant))},
+        "de": {
+            "method": de.METHOD,
+            "alpha": de.ALPHA,
+            "median_significant_genes": float(np.median(significant)),
+            "n_few": int((significant < MIN_SIGNIFICANT).sum()),
+        },
         "log2_fold_change_pseudocount": LFC_PSEUDOCOUNT,
         "wasserstein_epsilon": WASSERSTEIN_EPSILON,
         "version": version("scbig-dist"),

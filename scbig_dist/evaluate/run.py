@@ -68,13 +68,15 @@ def evaluate_run(
 ) -> Table:
     """Score a finished run. `test` writes scores.json, scores_meta.json and conditions.parquet; `val` nothing.
 
-    `references` false leaves baselines and noise ceiling out of `val`: a trial is compared with
+    `val` ranks: a method that leaves a condition unpredicted has no mean there at all, or it would be
+    chosen for the conditions that it leaves out. `references` false leaves baselines and noise ceiling out of `val`: a trial is compared with
     trials. `test` alone: `given` are files of cells that other tools predicted, by the names of
     their rows; `cell_eval` takes the model's cells and writes them beside the true ones.
     """
     predictor = load_predictor(run)
     if part == "val":
-        return macro_means(evaluate_predictor(predictor, "val", predictor.split.val, progress, references).methods)
+        found = evaluate_predictor(predictor, "val", predictor.split.val, progress, references).methods
+        return macro_means({method: whole_or_nothing(scores) for method, scores in found.items()})
     split = predictor.split
     others = _read_given(predictor, given or {})
     watch = None if cell_eval is None else cell_eval.add
@@ -139,6 +141,13 @@ def evaluate_predictor(
         methods[name] = score(from_cells(ground, drawn), truth, ground.threads)
     methods |= {name: scores for name, scores in references.scores.items() if name != model}
     return Evaluation(model, truth, methods, references, latent)
+
+
+def whole_or_nothing(scores: Scores) -> Scores:
+    """The scores, all NaN where some condition has no prediction (no squared error, which every prediction has)."""
+    if not np.isnan(scores["mse"]).any():
+        return scores
+    return {name: np.full_like(values, np.nan) for name, values in scores.items()}
 
 
 def _read_given(predictor: Predicts, given: Mapping[str, Path]) -> dict[str, GivenCells]:

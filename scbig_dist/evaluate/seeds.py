@@ -44,6 +44,17 @@ def spread_of(tables: Sequence[Table]) -> Spreads:
     }
 
 
+def most_undefined(runs: Sequence[Path]) -> dict[str, dict[str, int]]:
+    """Conditions without a value by method and metric, in the run that has most of them."""
+    most: dict[str, dict[str, int]] = {}
+    for run in runs:
+        for method, counts in json.loads((run / "scores_meta.json").read_text())["undefined"].items():
+            for name, n in counts.items():
+                row = most.setdefault(method, {})
+                row[name] = max(n, row.get(name, 0))
+    return most
+
+
 def _values(tables: Mapping[str, Table], method: str, name: str) -> dict[str, float | None]:
     return {run: table.get(method, {}).get(name) for run, table in tables.items()}
 

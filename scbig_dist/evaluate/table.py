@@ -11,10 +11,13 @@ from rich.table import Table
 from scbig_dist.evaluate.references import CEILING, LATENT_CEILING
 from scbig_dist.evaluate.seeds import Spreads
 from scbig_dist.metrics.statistics import Spread
-from scbig_dist.metrics.summary import METRICS, best, header_of, number
+from scbig_dist.metrics.summary import METRICS, best, counted, header_of, number
 
 CEILINGS = (CEILING, LATENT_CEILING)
 _SAME = 1e-9  # rounding
+
+Undefined = Mapping[str, Mapping[str, int]]
+"""{method: {metric: conditions that its mean leaves out}}, as scores_meta.json keeps it."""
 
 
 def print_scores(
@@ -22,27 +25,47 @@ def print_scores(
     data_label: str = "real or unknown",
     title: str = "test",
     console: Console | None = None,
+    undefined: Undefined | None = None,
+    n: int = 0,
 ) -> None:
     """Methods as rows, metrics as columns with the direction that is better; `*` marks the best of each.
 
-    Ceilings compete with nobody; '–' is undefined. On a narrow terminal the
-    columns continue in further tables, none is cut.
+    '–' is undefined; where `undefined` says that some of the `n` conditions have no value, the mean
+    carries the number of the others. Ceilings compete with nobody, nor do means over fewer
+    conditions than other methods have. On a narrow terminal the columns continue in further tables, none is cut.
     """
     rivals = {method: row for method, row in scores.items() if method not in CEILINGS}
+    left_out = undefined or {}
     cells: dict[str, dict[str, str]] = {method: {} for method in scores}
     for name in METRICS:
-        winners = best({method: row.get(name) for method, row in rivals.items()}, name) if len(rivals) > 1 else set()
+        missing = {method: left_out.get(method, {}).get(name, 0) for method in scores}
+        values = {method: row.get(name) for method, row in rivals.items()}
+        winners = best(values, name, missing) if len(rivals) > 1 else set()
         for method, row in scores.items():
             if name in row:
-                text = number(row[name], name)
-                cells[method][name] = f"[bold]{text}*[/bold]" if method in winners else text
+                text = number(row[name], name) + "*" * (method in winners)
+                text = counted(text, missing[method], n)
+                cells[method][name] = f"[bold]{text}[/bold]" if method in winners else text
     _print(cells, f"{title}: mean over conditions{_label(data_label)} (* best)", console)
 
 
-def print_spreads(spreads: Spreads, data_label: str, title: str, console: Console | None = None) -> None:
+def print_spreads(
+    spreads: Spreads,
+    data_label: str,
+    title: str,
+    console: Console | None = None,
+    undefined: Undefined | None = None,
+    n: int = 0,
+) -> None:
     """As `print_scores`, mean ± SD over seeds; what no seed moves (a baseline) without ±."""
+    left_out = undefined or {}
     cells = {
-        method: {name: _spread(row[name], name) for name in METRICS if name in row} for method, row in spreads.items()
+        method: {
+            name: counted(_spread(row[name], name), left_out.get(method, {}).get(name, 0), n)
+            for name in METRICS
+            if name in row
+        }
+        for method, row in spreads.items()
     }
     _print(cells, f"{title}: mean ± SD over seeds of the mean over conditions{_label(data_label)}", console)
 

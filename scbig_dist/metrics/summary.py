@@ -49,18 +49,24 @@ def summarise(values: Array) -> Summary:
     return Summary(float(defined.mean()) if len(defined) else None, len(values), len(values) - len(defined))
 
 
-def summarise_all(table: Mapping[str, Array]) -> dict[str, Summary]:
-    """`summarise` for every metric of {metric: (condition,)}."""
-    return {name: summarise(values) for name, values in table.items()}
+def best(values: Mapping[str, float | None], metric: str, n_undefined: Mapping[str, int] | None = None) -> set[str]:
+    """The methods of {method: value} whose value is the best of all defined ones.
 
-
-def best(values: Mapping[str, float | None], metric: str) -> set[str]:
-    """The methods of {method: value} whose value is the best of all defined ones."""
+    `n_undefined`: conditions that a method's mean leaves out. Who leaves out more than others do
+    does not compete: its mean may be over the easy ones.
+    """
     known = {method: value for method, value in values.items() if value is not None and not math.isnan(value)}
+    left_out = {method: (n_undefined or {}).get(method, 0) for method in known}
+    known = {method: value for method, value in known.items() if left_out[method] == min(left_out.values())}
     if not known:
         return set()
     goal = (max if HIGHER_IS_BETTER[metric] else min)(known.values())
     return {method for method, value in known.items() if value == goal}
+
+
+def counted(text: str, n_undefined: int, n: int) -> str:
+    """The text of a mean over n conditions, `(7 of 10)` behind it where some have no value; an undefined one as it is."""
+    return f"{text} ({n - n_undefined} of {n})" if 0 < n_undefined < n else text
 
 
 def header_of(metric: str) -> str:

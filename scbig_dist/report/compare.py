@@ -48,6 +48,11 @@ class Comparison:
     n_conditions: int
     n_splits: int
 
+    @property
+    def n_tests(self) -> int:
+        """Tests that Holm's correction counts: those with a p."""
+        return sum(line.against is not None and not math.isnan(line.against.test.p) for line in self.lines)
+
     def of(self, metric: str) -> list[Line]:
         return [line for line in self.lines if line.metric == metric]
 

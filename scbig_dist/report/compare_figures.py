@@ -13,7 +13,7 @@ from scbig_dist.report.style import COLOURS, FAINT, INK, canvas
 BETTER, WORSE, OPEN = COLOURS[2], COLOURS[1], COLOURS[6]
 
 
-def forest(comparison: Comparison) -> Figure | None:
+def forest(comparison: Comparison, part: str = "") -> Figure | None:
     """A panel per metric, a row per method: each condition's difference to the reference, the mean and its interval.
 
     Green: better, the interval excludes 0; orange: worse; grey: neither. None where nothing is compared.
@@ -34,7 +34,8 @@ def forest(comparison: Comparison) -> Figure | None:
             panel.tick_params(labelleft=False)
     if one:
         reference = comparison.references[metrics[0]]
-        figure.suptitle(f"minus {reference}, by condition; mean with 95 % interval", fontsize=9, color=INK)
+        about = f"{part + ': ' if part else ''}minus {reference}, a point per condition; mean with 95 % interval: "
+        figure.suptitle(f"{about}green better, orange worse, grey open", fontsize=9, color=INK)
     return figure
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scbig_dist.errors import UserError, listed, suggest
 
 Array = NDArray[np.float64]
+WHOLE = "test"  # the part that is all of test
 SEEDS = (("train", "seed"), ("split", "seed"))
 
 
@@ -75,6 +76,15 @@ def read_entries(paths: Sequence[Path], baselines: Sequence[str], part: str) -> 
     names = _names([name for name, _ in groups], [runs[0] for _, runs in groups])
     entries = [_entry(name, runs, None) for name, (_, runs) in zip(names, groups, strict=True)]
     return entries + [_entry(method, groups[0][1], method) for method in baselines]
+
+
+def parts_of(paths: Sequence[Path]) -> list[str]:
+    """The named parts that the tables of all the (evaluated) runs have beside `test`, in the first one's order."""
+    found = []
+    for path in (run for place in paths for run in _runs_of(place)):
+        table = pd.read_parquet(path / "conditions.parquet", columns=["part", "subset"])
+        found.append(list(dict.fromkeys([*table["subset"].dropna(), *table.loc[table["part"] != WHOLE, "part"]])))
+    return [name for name in found[0] if all(name in others for others in found)]
 
 
 def _runs_of(path: Path) -> list[Path]:

@@ -71,7 +71,7 @@ def coherence_figure(coherence: pd.DataFrame) -> Figure:
         panel.set_xlabel("gene module, most coherent first")
         panel.set_ylabel(MEASURES[measure])
         panel.margins(x=0.02, y=0.1)
-    legend(panels[0], loc="upper right")
+    legend(panels[0], loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)
     return figure
 
 

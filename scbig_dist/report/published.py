@@ -12,8 +12,9 @@ import pandas as pd
 import yaml
 
 from scbig_dist.errors import UserError, suggest
+from scbig_dist.metrics.summary import METRICS
 from scbig_dist.report.reading import RunFiles, StudyFiles
-from scbig_dist.report.wording import METRIC_ORDER, is_missing, number, setting
+from scbig_dist.report.wording import is_missing, number, setting
 from scbig_dist.settings import flatten
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "tune" / "published.yaml"
@@ -99,6 +100,8 @@ def compare(study: StudyFiles, table: str, column: str, mode: str, book: Mapping
     for line in printed:
         unknown = book.get("unmatched", {}).get(table, {}).get(line.name)
         named = None if unknown else _named(study, book.get("trials", {}).get(table, {}).get(line.name, line.name))
+        if named is None:
+            unknown = unknown or book.get("not_run", {}).get(line.name)
         trial = None if unknown else named or _matching(study, line, column, mode)
         run = None if trial is None else study.runs.get(str(trial["trial"]))
         method = "scBIG" if named or line.settings else line.name
@@ -132,7 +135,7 @@ def _printed(table: str, book: Mapping[str, Any]) -> list[_Printed]:
         if table == "pooling":
             settings = {"pooling": str(name).replace(" ", "_")}
         gigabytes = [v for k, v in cells.items() if k.endswith("_gb")]
-        values = {k: v for k, v in cells.items() if k in METRIC_ORDER or k in COSTS}
+        values = {k: v for k, v in cells.items() if k in METRICS or k in COSTS}
         if gigabytes:
             values["peak_mem_gb"] = max(gigabytes)
         printed.append(_Printed(str(name), settings, _known(values)))

@@ -23,7 +23,7 @@ def run_document(run: RunFiles) -> Document:
     losses = loss_curves(run.log)
     if losses is not None:
         document.add(Heading("Training"))
-        document.add(Picture("losses", losses, "Losses of both stages and the validation score, by update."))
+        document.add(Picture("losses", losses, "Losses of every stage and the validation score, by update."))
     document.add(Heading("The run"), run_facts(run))
     notes = run.summary.get("notes") or run.summary.get("note") or []
     document.add(*(Text(str(line), "note") for line in ([notes] if isinstance(notes, str) else notes)))
@@ -39,7 +39,10 @@ def scores_blocks(run: RunFiles) -> list[Any]:
     n_test = len(run.split.get("test") or []) or None
     about = f"{n_test} test conditions" if n_test else "the test conditions"
     caption = f"Mean over {about} ({run.data_label} data). ● best method; – undefined. Arrows: which way is better."
-    blocks: list[Any] = [Heading("Scores on test"), scores_table(run.scores, caption, run.method)]
+    blocks: list[Any] = [
+        Heading("Scores on test"),
+        scores_table(run.scores, caption, run.method, run.scores_meta.get("undefined"), n_test),
+    ]
     ceiling = run.scores_meta.get("latent_ceiling")
     if isinstance(ceiling, dict):
         caption = "What the latent can carry: true test cells, encoded and decoded. A flow in this latent can hardly do better."
@@ -48,11 +51,12 @@ def scores_blocks(run: RunFiles) -> list[Any]:
         if isinstance(table, dict) and table:
             n = (run.scores_meta.get("parts") or {}).get(part)
             about = f"Part '{part}'" + (f", {n} condition{'s' * (n != 1)}." if n else ".")
-            blocks.append(scores_table(table, about, run.method))
+            missing = (run.scores_meta.get("part_undefined") or {}).get(part)
+            blocks.append(scores_table(table, about, run.method, missing, n))
     strip = condition_strip(run.conditions, METRIC, run.method)
     if strip is not None:
         blocks.append(Picture("conditions", strip, f"{METRIC} of every test condition, by method."))
-    other = strongest_baseline(run.scores, METRIC, run.method)
+    other = strongest_baseline(run.scores, METRIC, run.method, run.scores_meta.get("undefined"))
     scatter = condition_scatter(run.conditions, METRIC, run.method, other) if other else None
     if scatter is not None:
         caption = f"{run.method} against {other}, the strongest baseline, by test condition: above the line {run.method} is better."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,24 +11,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from scbig_dist.metrics.summary import best, counted
 from scbig_dist.report.style import COLOURS, FAINT, INK, MARKERS, canvas, legend
 from scbig_dist.report.wording import METHOD_ORDER, arrow, in_order
 
-LOSS_NAMES = ("loss", "val_loss", "loss_flow", "loss_corr", "loss_path")
+MOST_CURVES = 5
 
 
 def loss_curves(log: list[dict[str, Any]]) -> Figure | None:
-    """A panel per stage (loss, log scale) and one for the validation score; None for an empty log."""
+    """A panel per stage of the log (losses, log scale), and one for the validation score; None for an empty log."""
     panels = []
-    for stage in ("autoencoder", "flow"):
+    for stage in dict.fromkeys(str(r["stage"]) for r in log if "stage" in r):
         records = [r for r in log if r.get("stage") == stage]
-        curves = {name: points for name in LOSS_NAMES if (points := _curve(records, name))}
+        names = [
+            name for name in dict.fromkeys(key for r in records for key in r) if name.startswith(("loss", "val_loss"))
+        ]
+        curves = {name: points for name in names[:MOST_CURVES] if (points := _curve(records, name))}
         if curves:
             panels.append((f"{stage}: loss", curves, True))
-    records = [r for r in log if r.get("stage") == "flow"]
-    scores = {n: p for n in ("val_pearson_delta", "val_pearson_delta_de") if (p := _curve(records, n))}
-    if scores:
-        panels.append(("flow: validation", scores, False))
+        scores = {n: p for n in ("val_pearson_delta", "val_pearson_delta_de") if (p := _curve(records, n))}
+        if scores:
+            panels.append((f"{stage}: validation", scores, False))
     if not panels:
         return None
     figure, axes = canvas(3.4 * len(panels) + 0.3, 3.0, len(panels))
@@ -62,7 +66,7 @@ def _draw(panel: Axes, title: str, curves: dict[str, list[tuple[float, float]]],
 
 
 def condition_strip(conditions: pd.DataFrame, metric: str, model: str) -> Figure | None:
-    """One row of points per method, a point per test condition, the mean as a bar."""
+    """One row of points per method, a point per test condition, the mean as a bar; how many, where some have no value."""
     groups = _by_method(conditions, metric)
     if not groups:
         return None
@@ -75,7 +79,8 @@ def condition_strip(conditions: pd.DataFrame, metric: str, model: str) -> Figure
         colour = COLOURS[1] if method == model else COLOURS[0] if method != "noise ceiling" else COLOURS[6]
         panel.plot(values, i + spread, "o", color=colour, ms=4, alpha=0.55, mew=0)
         panel.plot([values.mean()] * 2, [i - 0.36, i + 0.36], color=colour, lw=2.4, solid_capstyle="butt")
-    panel.set_yticks(range(len(methods)), methods)
+    n = conditions.loc[conditions["part"] == "test", "condition"].nunique() if "part" in conditions else 0
+    panel.set_yticks(range(len(methods)), [counted(m, max(n - len(groups[m]), 0), n) for m in methods])
     panel.grid(axis="y", visible=False)
     panel.set_xlabel(f"{metric} {arrow(metric)} (a point per condition; bar: mean)")
     panel.set_ylim(-0.6, len(methods) - 0.4)
@@ -115,12 +120,16 @@ def condition_scatter(conditions: pd.DataFrame, metric: str, model: str, other: 
     return figure
 
 
-def strongest_baseline(scores: dict[str, dict[str, float | None]], metric: str, model: str) -> str | None:
-    """The method beside the model with the best score; the noise ceiling is no method."""
-    sign = 1.0 if arrow(metric) == "↑" else -1.0
+def strongest_baseline(
+    scores: dict[str, dict[str, float | None]],
+    metric: str,
+    model: str,
+    undefined: Mapping[str, Mapping[str, int]] | None = None,
+) -> str | None:
+    """The method beside the model with the best score; the noise ceiling is no method, and means of a part compete with none."""
     values = {m: s.get(metric) for m, s in scores.items() if m not in {model, "noise ceiling"}}
-    known = {m: sign * v for m, v in values.items() if v is not None}
-    return max(known, key=lambda m: known[m]) if known else None
+    missing = {m: counts.get(metric, 0) for m, counts in (undefined or {}).items()}
+    return min(best(values, metric, missing), default=None)
 
 
 def _by_method(conditions: pd.DataFrame, metric: str) -> dict[str, pd.Series]:

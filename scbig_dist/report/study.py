@@ -45,6 +45,7 @@ def study_document(study: StudyFiles) -> Document:
     best = best_trial(study.trials, question)
     document.add(Heading("Trials"), Text(_counts(study)))
     document.add(trials_table(study.trials, question.axes, question.column, question.mode, best))
+    document.add(*_left_out(study))
     document.add(*_pictures(study, question, best))
     document.add(*_best(study, question, best))
     document.add(*_published(study, question))
@@ -101,6 +102,18 @@ def _counts(study: StudyFiles) -> str:
     return f"{n} trials: " + ", ".join(f"{counts.get(s, 0)} {s}" for s in ("finished", "stopped", "failed")) + "."
 
 
+def _left_out(study: StudyFiles) -> list[Block]:
+    """A note on the trials whose model predicts a part of the test conditions alone."""
+    lines = []
+    for trial, run in study.runs.items():
+        n = (run.scores_meta.get("undefined") or {}).get(run.method, {}).get("mse", 0)
+        if n:
+            lines.append(f"trial {trial} ({run.method}): {n} of {len(run.split.get('test') or [])}")
+    if not lines:
+        return []
+    return [Text(f"Test conditions without a prediction, which means of test leave out: {'; '.join(lines)}.", "note")]
+
+
 def _pictures(study: StudyFiles, question: Question, best: str | None) -> list[Block]:
     column, blocks = question.column, list[Block]()
     if not {"trial", "status", column} <= set(study.trials.columns):
@@ -116,7 +129,7 @@ def _pictures(study: StudyFiles, question: Question, best: str | None) -> list[B
             blocks.append(Picture("cost", picture, f"{column} against what a trial cost. Finished trials."))
     curves = figures.learning_curves(study.runs, column, best)
     if curves is not None:
-        blocks.append(Picture("learning_curves", curves, f"{column} during stage 2, a line per trial, stopped ones included."))  # fmt: skip
+        blocks.append(Picture("learning_curves", curves, f"{column} during training, a line per trial, stopped ones included."))  # fmt: skip
     return blocks
 
 

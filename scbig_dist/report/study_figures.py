@@ -140,10 +140,12 @@ def cost(trials: pd.DataFrame, column: str, costs: list[str], best: str | None) 
 
 
 def learning_curves(runs: dict[str, RunFiles], metric: str, best: str | None) -> Figure | None:
-    """`metric` in stage 2 against micro-steps, a line per trial; None where no trial logged it."""
+    """`metric` in the flow, or the one stage of a trained baseline, a line per trial; None where no trial logged it."""
     curves = {}
     for trial, run in runs.items():
-        points = [(r.get("micro_step", r.get("step")), r.get(metric)) for r in run.log if r.get("stage") == "flow"]
+        points = [
+            (r.get("micro_step", r.get("step")), r.get(metric)) for r in run.log if r.get("stage") in ("flow", "cells")
+        ]
         points = [(x, y) for x, y in points if isinstance(x, (int, float)) and isinstance(y, (int, float))]
         if points:
             curves[trial] = points
@@ -164,7 +166,7 @@ def learning_curves(runs: dict[str, RunFiles], metric: str, best: str | None) ->
             *zip(*points, strict=True), color=colour, lw=2.4 if is_best else 1.2, marker="o" if many else MARKERS[i % len(MARKERS)],
             ms=3 if many and not is_best else 4, zorder=3 if is_best else 2, label=labels.get(trial),
         )  # fmt: skip
-    panel.set_xlabel("micro-step of the flow")
+    panel.set_xlabel("micro-step of the flow, or of a baseline's training")
     panel.set_ylabel(_label(metric))
     panel.margins(x=0.04, y=0.1)
     legend(panel, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from scbig_dist.metrics.summary import METRICS, best, counted
 from scbig_dist.report.document import Table
 from scbig_dist.report.published import Comparison
 from scbig_dist.report.reading import RunFiles
 from scbig_dist.report.wording import (
     METHOD_ORDER,
-    METRIC_ORDER,
     MISSING,
     arrow,
     bare,
@@ -29,6 +29,7 @@ from scbig_dist.report.wording import (
 
 # A table of trials with every metric twice would be too wide to read: these, and the study's own metric.
 TRIAL_METRICS = ("pearson_delta", "pearson_delta_de", "acc", "mse", "e_dist")
+CEILING = "noise ceiling"  # in no race
 STATUS_ORDER = {"finished": 0, "stopped": 1, "failed": 2}
 
 
@@ -85,23 +86,39 @@ def _why(trial: Mapping[Any, Any]) -> str:
     return text if len(text) <= 160 else text[:157] + "…"
 
 
-def scores_table(scores: Mapping[str, Mapping[str, float | None]], caption: str, model: str) -> Table:
-    """Methods by metrics; the best method of each metric is marked, the noise ceiling left out of the race, `model` in bold."""
-    metrics = in_order(sorted({m for s in scores.values() for m in s if isinstance(s[m], (int, float, type(None)))}), METRIC_ORDER)  # fmt: skip
-    metrics = [m for m in metrics if m in METRIC_ORDER or m.startswith("wasserstein")]
+def scores_table(
+    scores: Mapping[str, Mapping[str, float | None]],
+    caption: str,
+    model: str,
+    undefined: Mapping[str, Mapping[str, int]] | None = None,
+    n: int | None = None,
+) -> Table:
+    """Methods by metrics; the best of each metric is marked, the noise ceiling left out of the race, `model` in bold.
+
+    `undefined`: conditions, of `n`, that a mean leaves out; it then carries the number of the others.
+    """
+    left_out, total = undefined or {}, n or 0
     methods = in_order(list(scores), METHOD_ORDER)
-    winners = {}
+    rows: list[list[str]] = [[method] for method in methods]
+    metrics = [m for m in METRICS if any(m in row for row in scores.values())]
     for metric in metrics:
-        known = {m: v for m in methods if m != "noise ceiling" and not is_missing(v := scores[m].get(metric))}
-        if len(known) > 1:
-            winners[metric] = (max if arrow(metric) == "↑" else min)(known, key=lambda m: float(known[m] or 0.0))
+        missing = {method: left_out.get(method, {}).get(metric, 0) for method in methods}
+        rivals = {method: _known(scores[method].get(metric)) for method in methods if method != CEILING}
+        winners = best(rivals, metric, missing) if len([v for v in rivals.values() if v is not None]) > 1 else set()
+        for row, method in zip(rows, methods, strict=True):
+            text = counted(score(scores[method].get(metric), metric), missing[method], total)
+            row.append(text + " ●" * (method in winners))
     columns = ("method", *(f"{m} {arrow(m)}" for m in metrics))
-    rows = tuple(
-        (method, *(score(scores[method].get(m), m) + (" ●" if winners.get(m) == method else "") for m in metrics))
-        for method in methods
-    )
     strong = frozenset(i for i, method in enumerate(methods) if method == model)
-    return Table(columns, rows, frozenset(columns[1:]), caption, strong)
+    if any("(" in cell for row in rows for cell in row[1:]):
+        caption += (
+            " x (7 of 10): a mean over the 7 conditions that have a value, which competes with no mean over all 10."
+        )
+    return Table(columns, tuple(map(tuple, rows)), frozenset(columns[1:]), caption, strong)
+
+
+def _known(value: Any) -> float | None:
+    return None if is_missing(value) or not isinstance(value, (int, float)) else float(value)
 
 
 def published_table(comparison: Comparison) -> Table:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from scbig_dist.metrics.summary import HIGHER_IS_BETTER
+
 MISSING = "–"
 
-# Metrics where less is better; every other metric is better when larger.
-LOWER_IS_BETTER = frozenset({"l2", "mse", "mae", "e_dist", "wasserstein", "wasserstein_exact", "loss", "mmd"})
-METRIC_ORDER = (
-    "pearson_delta", "pearson_delta_de", "acc", "acc_de", "des", "pds", "l2", "mse", "mae", "discr_cos", "e_dist",
-    "wasserstein",
-)  # fmt: skip
 METHOD_ORDER = (
     "scBIG+", "scBIG", "CellFlow", "GEARS", "CPA", "samsVAE", "scGen", "Ridge-additive", "Additive", "kNN", "Linear-ext",
     "Linear", "Mean-shift", "Control", "noise ceiling",
@@ -96,7 +92,8 @@ def bare(column: str) -> str:
 
 def arrow(column: str) -> str:
     """`↑` where more is better, `↓` where less is."""
-    return "↓" if bare(column) in LOWER_IS_BETTER else "↑"
+    name = bare(column)
+    return "↑" if HIGHER_IS_BETTER.get(name, name != "loss") else "↓"
 
 
 def in_order(names: list[str], order: tuple[str, ...]) -> list[str]:

@@ -102,7 +102,7 @@ class Predictor:
         look = source.lookup(targets)
         for target, found in zip(targets, look.found, strict=True):
             if not found:
-                near = suggest(target, [*experiment.targets, *source.genes])
+                near = suggest(target, dict.fromkeys([*experiment.targets, *source.genes]))
                 raise UserError(
                     f"target '{target}' is in no condition of the screen and has no vector in {source.name}; {near}"
                 )
