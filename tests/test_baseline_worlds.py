@@ -37,9 +37,7 @@ class World:
         predicted = {name: predict(self.train, self.wanted) for name, predict in baselines.BASELINES.items()}
         predicted["kNN"] = baselines.predict_knn(self.train, self.wanted, vectors, 5)
         rows = dict(zip(GENES, loadings, strict=True))
-        predicted["Linear-ext"] = baselines.predict_linear(
-            self.train, self.wanted, loadings=loadings, target_rows=rows
-        )
+        predicted["Linear-ext"] = baselines.predict_linear(self.train, self.wanted, loadings=loadings, target_rows=rows)
         errors = {name: float(np.square(values - self.truth).mean()) for name, values in predicted.items()}
         return {name: np.inf if np.isnan(error) else error for name, error in errors.items()}
 

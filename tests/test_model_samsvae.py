@@ -48,7 +48,7 @@ def test_it_beats_what_adds_in_expression() -> None:
 def test_it_finds_the_planted_shifts() -> None:
     """Its dimensions come in an order of their own: they are matched to the planted ones first."""
     world, mask = sparse_world(mix=0.0, noise=0.3)
-    values = VALUES | {"baseline.kl_weight": 0.18, "baseline.effect_weight": 0.015}
+    values = VALUES | {"baseline.kl_weight": 0.18, "baseline.effect_weight": 0.015, "baseline.steps": 800}
     shifts = fit(SamsVAE, world, world.inputs(), values).shifts
     on = (shifts.mask > 0.5).float().detach()
     together = mask.T @ on

@@ -39,12 +39,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["gcae", "pca"])
+@pytest.fixture(scope="module")
 def run(folder: Path, request: pytest.FixtureRequest) -> Path:
-    """A trained run on that store, by encoder."""
-    config = build_config(TINY | {"store": str(folder / "store"), "gcae.encoder": request.param, "flow.steps": 4})
-    run = folder / f"run_{request.param}"
-    train_run(settle(config), run, LocalContext(), progress=False)
+    """A trained run on that store, of the encoder that a test asks for."""
+    encoder = getattr(request, "param", "gcae")
+    run = folder / f"run_{encoder}"
+    if not run.exists():
+        config = build_config(TINY | {"store": str(folder / "store"), "gcae.encoder": encoder, "flow.steps": 4})
+        train_run(settle(config), run, LocalContext(), progress=False)
     return run
 
 
@@ -125,6 +127,7 @@ def test_random_modules_are_not_enriched(folder, tmp_path, monkeypatch):
     assert not (tmp_path / "enrichment.png").exists()
 
 
+@pytest.mark.parametrize("run", ["gcae", "pca"], indirect=True)
 def test_a_run_shows_its_own_modules(run, folder, tmp_path, monkeypatch):
     """Also one on principal components, whose model does not read them."""
     assert scbig(f"modules {run} {PRIORS.format(folder=folder)}", monkeypatch) == 0
