@@ -110,6 +110,13 @@ def test_undefined_and_equal_conditions_are_counted(tmp_path, runs):
     assert rows["holed"].against.test.n_ties == 19 and rows["equal"].against.test.n_ties == 5
 
 
+def test_a_folder_named_like_a_baseline_is_not_that_baseline(tmp_path):
+    run = write_scored(tmp_path / "Linear", {"scBIG": BASE, "Linear": BASE - 0.1})
+    rows = lines(compare(read_entries([run], ["Linear"], "test"), ["pearson_delta"]))
+    assert rows["run Linear"].value.mean == pytest.approx(BASE.mean())
+    assert rows["Linear"].against.difference.mean == pytest.approx(-0.1)
+
+
 def test_a_part_is_compared_alone(tmp_path):
     subset = ["single"] * 8 + ["double"] * 16
     paths = [

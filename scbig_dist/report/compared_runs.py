@@ -74,6 +74,7 @@ def read_entries(paths: Sequence[Path], baselines: Sequence[str], part: str) -> 
     for name, runs in groups[1:]:
         _check_comparable(groups[0][0], groups[0][1], name, runs)
     names = _names([name for name, _ in groups], [runs[0] for _, runs in groups])
+    names = [f"run {name}" if name in baselines else name for name in names]  # a folder called Linear is not the row
     entries = [_entry(name, runs, None) for name, (_, runs) in zip(names, groups, strict=True)]
     return entries + [_entry(method, groups[0][1], method) for method in baselines]
 
