@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from scbig_dist.cluster.probe import find_token
+from scbig_dist.cluster.ray_token import find_token
 from scbig_dist.cluster.session import _protect_token, ray_session
 from scbig_dist.errors import UserError
 

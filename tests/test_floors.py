@@ -22,10 +22,12 @@ FLOORS = {
     "cli": 6, "__init__": 6, "__main__": 6,
 }  # fmt: skip
 INDEPENDENT = {"store", "screen", "nn", "flow", "losses", "grc", "grc_audit", "metrics"}
-# Floors 0 and 3 each work as one: config names errors, train writes artifacts, evaluate loads runs.
+# Floors 0, 3 and 5 each work as one: config names errors, train writes artifacts, evaluate loads runs, the dashboard
+# reads with the report's words and tables.
 TOGETHER = [
     {"config", "config_data", "settings", "conditions", "errors", "new_file"},
     {"train", "artifacts", "evaluate", "interpret"},
+    {"report", "dashboard"},
     {"cli", "__init__", "__main__"},
 ]
 FILE_READERS = {"pyarrow", "anndata", "h5py", "scanpy", "safetensors"}
@@ -80,6 +82,8 @@ def test_libraries_stay_in_their_rooms(path: Path):
         assert not libraries & FILE_READERS, f"{own} knows arrays and no files"
     if own in {"report", "store", "screen", "metrics"}:
         assert "torch" not in libraries or own in {"screen"}, f"{own} needs no torch"
+    if own == "dashboard":
+        assert not libraries & {"torch", "safetensors"}, "the dashboard reads results, never a model"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from scbig_dist.cli.compare import compare
+from scbig_dist.cli.dashboard import dashboard
 from scbig_dist.cli.evaluate import evaluate, predict
 from scbig_dist.cli.interpret import interpret
 from scbig_dist.cli.modules import modules
@@ -41,6 +42,7 @@ app.command()(interpret)
 app.command()(sweep)
 app.command()(scale)
 app.command()(report)
+app.command()(dashboard)
 
 # typer carries a click of its own, whose exceptions it does not all export.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]

@@ -7,7 +7,6 @@ against a real head.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import grpc
@@ -15,6 +14,7 @@ import ray
 from ray.core.generated.gcs_service_pb2 import CheckAliveRequest  # type: ignore[attr-defined]
 from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
 
+from scbig_dist.cluster.ray_token import find_token
 from scbig_dist.errors import UserError
 
 SECONDS = 4.0  # a user waits no more than five for an address that does not answer
@@ -61,11 +61,3 @@ def _ask(address: str, token: str | None) -> str | None:
                 "and is this its own port (6379), not the dashboard's?"
             ) from None
     return answer.ray_version
-
-
-def find_token(environment: Mapping[str, str], home: Path) -> str | None:
-    """The token that Ray would use, looked for where and in the order in which Ray looks."""
-    if environment.get("RAY_AUTH_TOKEN"):
-        return environment["RAY_AUTH_TOKEN"]
-    path = Path(environment.get("RAY_AUTH_TOKEN_PATH") or home / ".ray" / "auth_token")
-    return (path.read_text().strip() or None) if path.is_file() else None

@@ -1,0 +1,237 @@
+"""A study as it lies on disk at this moment; a snapshot is made again at most once a second, from what has changed."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from scbig_dist.cluster.study_schema import STUDY_SCHEMA
+from scbig_dist.dashboard.files import number, read_json, read_yaml, text, whole
+from scbig_dist.dashboard.ranking import Group, Place, groups_of, places
+from scbig_dist.dashboard.sweep import Lock, Sweep, kernel_locks, sweep_of
+from scbig_dist.dashboard.trial import ENDED, SETTLED, WATCHED, Trial, read_trial, signatures
+from scbig_dist.errors import UserError
+from scbig_dist.report.wording import arrow
+from scbig_dist.settings import addresses
+
+SECONDS = 1.0  # between two looks at the disk, however many readers ask
+KNOWN = tuple(addresses())
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that pages show of a study. `version` grows with any change, `rows_version` when a trial begins or ends."""
+
+    id: str
+    path: Path
+    asked: Mapping[str, Any]
+    trials: Mapping[str, Trial]
+    sweep: Sweep
+    locks: Sequence[Lock] = ()
+    problems: tuple[str, ...] = ()
+    cluster: Mapping[str, Any] = field(default_factory=dict)
+    """`ray.json`: where the sweep's Ray answers."""
+    version: int = 0
+    rows_version: int = 0
+    at: float = 0.0
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """{address: value} that all trials have but where an axis says otherwise."""
+        found = self.asked.get("config")
+        return {str(k): v for k, v in found.items()} if isinstance(found, dict) else {}
+
+    @cached_property
+    def axes(self) -> list[str]:
+        """Every address that differs between trials, in the study's order."""
+        return axes_of(self.asked)
+
+    @property
+    def metric(self) -> str:
+        return text(self.asked.get("metric")) or "val_pearson_delta"
+
+    @property
+    def mode(self) -> str:
+        said = self.asked.get("mode")
+        return said if said in ("max", "min") else "max" if arrow(self.metric) == "↑" else "min"
+
+    @property
+    def objectives(self) -> list[str]:
+        """What the study optimises, where it names more than its metric."""
+        found = self.asked.get("objectives") or self.asked.get("metrics")
+        return [text(name) for name in found] if isinstance(found, list | dict) else [self.metric]
+
+    @property
+    def n_trials(self) -> int:
+        """Trials in all; at least those that are there."""
+        return max(whole(self.asked.get("n_trials")) or 0, len(self.trials))
+
+    @property
+    def n_waiting(self) -> int:
+        return self.n_trials - len(self.trials)
+
+    def of(self, *statuses: str) -> list[Trial]:
+        return [trial for trial in self.trials.values() if trial.status in statuses]
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        return groups_of(self.trials.values(), self.metric, self.mode, self.config)
+
+    @cached_property
+    def places(self) -> dict[str, Place]:
+        return places(self.groups)
+
+    @property
+    def best(self) -> Trial | None:
+        """The first of the finished trials with the largest budget; trials stopped early do not compete."""
+        group = self.groups[0] if self.groups else None
+        return group.trials[0] if group and group.trials[0].status == "finished" else None
+
+    def steps_of(self, trial: Trial) -> int | None:
+        """Micro-steps of stage 2 that the trial was asked for."""
+        return whole(trial.values.get("flow.steps", self.config.get("flow.steps")))
+
+    def setting(self, trial: Trial, address: str) -> Any:
+        return trial.values.get(address, self.config.get(address))
+
+
+class StudyReader:
+    """The newest snapshot of a study, for any number of readers."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.id, self.path = name, path
+        self._lock = threading.Lock()
+        self._seen: dict[str, tuple[tuple[Any, ...], Trial]] = {}
+        self._snapshot: Snapshot | None = None
+        self._looked = 0.0
+        self._asked_signature: Any = None
+        self._shape: Any = None
+
+    def snapshot(self) -> Snapshot:
+        with self._lock:
+            now = time.monotonic()
+            if self._snapshot is None or now - self._looked > SECONDS:
+                self._snapshot = self._look()
+                self._looked = time.monotonic()
+            return self._snapshot
+
+    def _look(self) -> Snapshot:
+        before, problems = self._snapshot, list[str]()
+        signature = signatures(self.path, ("study.yaml", "ray.json"))
+        if before is None or signature != self._asked_signature:
+            found, cluster = read_yaml(self.path / "study.yaml"), read_json(self.path / "ray.json").value
+            asked, said = found.value, found.problem or ("" if found.there else "study.yaml is missing")
+        else:
+            asked, cluster, said = before.asked, before.cluster, next((p for p in before.problems if "study.yaml" in p), "")
+        problems += [said] if said else []
+        trials = self._trials(axes_of(asked), signature != self._asked_signature, problems)
+        self._asked_signature = signature
+        locks, now = kernel_locks(), time.time()
+        newest = max((t.heard for t in trials.values() if t.status == "running" and t.heard is not None), default=None)
+        sweep = sweep_of(self.path, newest, now, locks)
+        if not sweep.at_work:
+            trials = {
+                name: replace(trial, status="interrupted", reason="its sweep ended first; sweep --resume goes on with it")
+                if trial.status == "running"
+                else trial
+                for name, trial in trials.items()
+            }
+        fresh = Snapshot(self.id, self.path, asked, trials, sweep, locks, tuple(problems), cluster, at=now)
+        if before is None:
+            return replace(fresh, version=1, rows_version=1)
+        same_rows = [(t.id, t.status, t.scores) for t in trials.values() if t.is_over] == [
+            (t.id, t.status, t.scores) for t in before.trials.values() if t.is_over
+        ] and {(t.id, t.status) for t in trials.values()} == {(t.id, t.status) for t in before.trials.values()}
+        same = same_rows and asked == before.asked and trials == before.trials and sweep.at_work == before.sweep.at_work
+        same = same and tuple(problems) == before.problems
+        if same:
+            return replace(before, at=now, sweep=sweep, locks=locks)
+        return replace(
+            fresh, version=before.version + 1, rows_version=before.rows_version + (not same_rows or asked != before.asked)
+        )
+
+    def _trials(self, axes: Sequence[str], anew: bool, problems: list[str]) -> dict[str, Trial]:
+        found, outside = {}, 0
+        for name, is_folder in _folders(self.path / "trials", problems):
+            if not is_folder:
+                outside += 1
+                continue
+            folder = self.path / "trials" / name
+            kept = None if anew else self._seen.get(name)
+            over = kept is not None and kept[1].status in ENDED
+            now = signatures(folder, SETTLED if over else WATCHED)
+            if kept is None or kept[0] != now:
+                trial = read_trial(folder, axes)
+                now = signatures(folder, SETTLED) if trial.status in ENDED and not over else now
+                kept = (now, trial)
+                self._seen[name] = kept
+            found[name] = kept[1]
+        if outside:
+            problems.append(f"trials: {outside} entries are links and were left out")
+        for gone in self._seen.keys() - found.keys():
+            del self._seen[gone]
+        return found
+
+
+def _folders(path: Path, problems: list[str]) -> Iterator[tuple[str, bool]]:
+    """(name, whether it is a folder and no link) of what lies in `trials/`, in order."""
+    try:
+        if path.is_symlink():
+            problems.append("trials is a link and was left out")
+            return
+        with os.scandir(path) as entries:
+            found = sorted(
+                (entry.name, entry.is_dir(follow_symlinks=False))
+                for entry in entries
+                if not entry.name.startswith(".") and (entry.is_symlink() or entry.is_dir())
+            )
+    except OSError:
+        return
+    yield from found
+
+
+def axes_of(asked: Mapping[str, Any]) -> list[str]:
+    """Every address that the study varies: its axes, then what its points name."""
+    axes, points = asked.get("axes"), asked.get("points")
+    names = list(axes) if isinstance(axes, dict) else list(axes) if isinstance(axes, list) else []
+    for point in points.values() if isinstance(points, dict) else []:
+        names += list(point) if isinstance(point, dict) else []
+    return [name for name in dict.fromkeys(map(str, names)) if name in KNOWN]
+
+
+def check_study(path: Path) -> Path:
+    """The study's own folder; a UserError where the page could not show it."""
+    if not path.exists():
+        raise UserError(f"dashboard {path}: no such folder; give a study, e.g. one beneath runs/")
+    if not path.is_dir():
+        raise UserError(f"dashboard {path}: a file; give the folder of a study")
+    if not (path / "study.yaml").exists() and not (path / "trials").is_dir():
+        inside = sorted(str(each.parent) for each in path.glob("*/study.yaml"))
+        remedy = f"it holds studies: {', '.join(inside[:4])}" if inside else "'scbig sweep … -o STUDY' writes one"
+        raise UserError(f"dashboard {path}: no study (no study.yaml, no trials/); {remedy}")
+    schema = read_yaml(path / "study.yaml").value.get("schema", STUDY_SCHEMA)
+    if number(schema) != STUDY_SCHEMA:
+        raise UserError(
+            f"dashboard {path}: study.yaml has schema {str(schema)[:20]}, this version reads {STUDY_SCHEMA}; "
+            "install the version of scbig-dist that wrote it"
+        )
+    return path.resolve()
+
+
+def name_studies(paths: Sequence[Path]) -> dict[str, StudyReader]:
+    """Readers by a short name that a URL can hold, the folder's own where it is unique."""
+    readers: dict[str, StudyReader] = {}
+    for path in dict.fromkeys(check_study(path) for path in paths):
+        base = "".join(c if c.isalnum() or c in "-_." else "-" for c in path.name) or "study"
+        name, n = base, 1
+        while name in readers:
+            n += 1
+            name = f"{base}-{n}"
+        readers[name] = StudyReader(name, path)
+    return readers

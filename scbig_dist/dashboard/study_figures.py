@@ -1,0 +1,115 @@
+"""Figures of a study as a whole: the objective as trials end, what ran when, and curves side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scbig_dist.dashboard.blocks import Figure
+from scbig_dist.dashboard.curves import Logs
+from scbig_dist.dashboard.figures import (
+    BEST,
+    FAINT,
+    STATUS_COLOURS,
+    STATUS_SYMBOLS,
+    figure,
+    label,
+    moment,
+    setting_text,
+    time_axis,
+)
+from scbig_dist.dashboard.progress import Span, n_places, spans
+from scbig_dist.dashboard.ranking import running_best
+from scbig_dist.dashboard.study import Snapshot
+from scbig_dist.dashboard.trial import Trial
+from scbig_dist.report.wording import duration, score
+
+MOST_CURVES = 60
+CURVE_POINTS = 120
+
+
+def settings_line(study: Snapshot, trial: Trial) -> str:
+    return "<br>".join(f"{escape(a)} = {escape(setting_text(trial.values[a]))}" for a in study.axes if a in trial.values)
+
+
+def escape(text: str) -> str:
+    """Text inside a figure, where Plotly would read tags."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def objective_over_time(study: Snapshot) -> Figure | None:
+    """Every ended trial where it ended, and the best so far among those with the full budget."""
+    metric, traces = study.metric, list[dict[str, Any]]()
+    for status in ("finished", "stopped"):
+        shown = [t for t in study.of(status) if t.ended is not None and metric in t.scores]
+        if shown:
+            traces.append({
+                "type": "scatter", "mode": "markers", "name": status,
+                "x": [moment(t.ended or 0.0) for t in shown], "y": [t.scores[metric] for t in shown],
+                "marker": {"color": STATUS_COLOURS[status], "symbol": STATUS_SYMBOLS[status], "size": 8, "opacity": 0.8},
+                "customdata": [t.id for t in shown],
+                "text": [f"trial {escape(t.title)}<br>{settings_line(study, t)}" for t in shown],
+                "hovertemplate": "%{text}<br>" + metric + " = %{y:.4f}<extra></extra>",
+            })  # fmt: skip
+    if not traces:
+        return None
+    if study.groups and study.groups[0].trials[0].status == "finished":
+        steps = running_best(study.groups[0], metric, study.mode)
+        if steps:
+            last = max(t.ended for t in study.trials.values() if t.ended is not None)
+            traces.append({
+                "type": "scatter", "mode": "lines", "name": f"best so far, {study.groups[0].label}",
+                "x": [moment(x) for x, _, _ in steps] + [moment(last)], "y": [y for _, y, _ in steps] + [steps[-1][1]],
+                "line": {"color": BEST, "width": 2, "shape": "hv"}, "hoverinfo": "skip",
+            })  # fmt: skip
+    return figure(traces, time_axis("when the trial ended, UTC"), label(metric))
+
+
+def lanes(study: Snapshot, now: float) -> Figure | None:
+    """What ran when: a lane per place, a bar per trial."""
+    found = spans(study, now)
+    if not found:
+        return None
+    placed: dict[str, list[Span]] = {}
+    for span in found:
+        placed.setdefault(span.trial.status, []).append(span)
+    traces = [
+        {
+            "type": "bar", "orientation": "h", "name": status, "y": [str(b.place + 1) for b in bars],
+            "base": [moment(b.began) for b in bars], "x": [1000 * (b.end - b.began) for b in bars],
+            "marker": {"color": STATUS_COLOURS[status], "line": {"width": 1, "color": "rgba(128,128,128,0.6)"}},
+            "text": [b.trial.id for b in bars] if len(found) <= 80 else None, "textposition": "inside", "insidetextanchor": "middle",
+            "textangle": 0, "customdata": [b.trial.id for b in bars],
+            "hovertext": [f"trial {escape(b.trial.title)}, {status}, {duration(b.end - b.began)}" for b in bars],
+            "hovertemplate": "%{hovertext}<extra></extra>",
+        }
+        for status, bars in placed.items()
+    ]  # fmt: skip
+    order = [str(i + 1) for i in range(n_places(found))]
+    y = {"title": {"text": "place"}, "type": "category", "categoryorder": "array", "categoryarray": order[::-1], "showgrid": False}
+    return figure(traces, time_axis("time, UTC"), y, barmode="overlay", bargap=0.25, uniformtext={"minsize": 10, "mode": "hide"})
+
+
+def curves(study: Snapshot, logs: Logs) -> tuple[Figure | None, int]:
+    """Validation over training: the best and the running ones in colour, the next best faint; how many are drawn."""
+    best, metric = study.best, study.metric
+    ranked = [t for group in study.groups for t in group.trials]
+    shown = [*study.of("running"), *ranked, *study.of("failed")][:MOST_CURVES]
+    traces = []
+    for trial in shown:
+        xs, ys = logs(trial.folder / "metrics.jsonl").judged.points("micro_step", metric, CURVE_POINTS)
+        if not xs:
+            continue
+        is_best, runs = best is not None and trial.id == best.id, trial.status == "running"
+        traces.append({
+            "type": "scatter", "mode": "lines+markers" if len(xs) < 40 else "lines",
+            "name": f"{trial.id} (best)" if is_best else f"{trial.id} (running)" if runs else trial.id,
+            "x": xs, "y": ys, "customdata": [trial.id] * len(xs), "showlegend": is_best or runs,
+            "line": {"color": BEST if is_best else STATUS_COLOURS["running"] if runs else FAINT, "width": 2.5 if is_best else 1.5,
+                     "dash": "dash" if runs else "solid"},
+            "marker": {"size": 5}, "opacity": 1.0 if is_best or runs else 0.45,
+            "hovertemplate": f"trial {escape(trial.title)}<br>micro-step %{{x:,}}<br>{metric} = %{{y:.4f}}<extra></extra>",
+        })  # fmt: skip
+    traces.sort(key=lambda t: t["opacity"])
+    return (figure(traces, "micro-step", label(metric)) if traces else None), len(traces)
+
+
