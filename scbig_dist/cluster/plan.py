@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scbig_dist.cluster.study import Range, Study, Value
+from scbig_dist.cluster.study_schema import STUDY_SCHEMA
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError, suggest
 from scbig_dist.settings import addresses, flatten, load_config, read_values, with_values
@@ -64,7 +65,7 @@ class Plan:
         base = {address: value for address, value in flatten(self.base.model_dump()).items() if address != "store"}
         settled: dict[str, Any] = {**asked, "store_key": self.store_key, "config": base}
         digest = hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:16]
-        return {"hash": digest, "n_trials": self.n_trials, "store": self.base.store, **settled}
+        return {"schema": STUDY_SCHEMA, "hash": digest, "n_trials": self.n_trials, "store": self.base.store, **settled}
 
 
 def make_plan(study: Study, path: Path, overrides: Mapping[str, Any]) -> Plan:

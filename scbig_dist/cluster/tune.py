@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from scbig_dist.cluster.shared import require_shared_run
 from scbig_dist.cluster.show import Board, print_plan
 from scbig_dist.cluster.study import read_study
 from scbig_dist.cluster.timing import timing_task
+from scbig_dist.cluster.study_schema import STUDY_SCHEMA
 from scbig_dist.cluster.trial import run_trial, score_task
 from scbig_dist.cluster.trials import (
     ERROR_FILE,
@@ -81,6 +83,7 @@ def run_sweep(
         check_placeable(needs, [local_node()], "a trial")  # known before Ray starts, which takes seconds
     with _placed(address, needs, out, plan) as session, _claimed(out, plan):
         board = Board(plan, out, session.dashboard)
+        write_text(out / "ray.json", json.dumps({"dashboard": session.dashboard}))  # `scbig dashboard` joins it
         rows = write_table(out, study)
         board.open(rows, _at_once(plan, needs))
         try:
@@ -124,7 +127,7 @@ def _check_out(out: Path, plan: Plan, resume: bool) -> None:
         raise UserError(
             f"{out}: already holds a study; add --resume to go on with it, or name another directory with -o"
         )
-    before, now = _flat(yaml.safe_load(kept.read_text())), _flat(plan.record())
+    before, now = _flat({"schema": STUDY_SCHEMA} | yaml.safe_load(kept.read_text())), _flat(plan.record())
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key.split(".")[0] not in UNLIKE]
     if changed:
         shown = "; ".join(f"{key}: {before.get(key)!r} → {now.get(key)!r}" for key in changed[:4])

@@ -23,6 +23,7 @@ def make_app(pages: Pages) -> Dash:
     app = Dash(
         __name__,
         assets_folder=str(ASSETS),
+        assets_ignore="export.js",
         serve_locally=True,
         title="scbig dashboard",
         update_title=None,  # type: ignore[arg-type]  # None: the title stays while an update runs

@@ -19,7 +19,7 @@ from scbig_dist.report.tables import facts_table, published_table, trials_table
 from scbig_dist.report.wording import arrow, bare, is_missing, score, setting
 from scbig_dist.settings import addresses
 
-UNSHOWN = ("name", "hash", "store_key")  # for machines; they stand in study.yaml
+UNSHOWN = ("name", "hash", "store_key", "schema")  # for machines; they stand in study.yaml
 
 
 @dataclass(frozen=True)

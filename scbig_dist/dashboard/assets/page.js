@@ -4,26 +4,9 @@ window.dash_clientside = window.dash_clientside || {};
 (function () {
   "use strict";
   const POLL_MS = 2000;
-  const INK = {
-    light: { ink: "#1c2126", soft: "#5b6570", grid: "rgba(120,132,144,0.22)", line: "#c5ccd3", back: "rgba(0,0,0,0)", hover: "#ffffff" },
-    dark: { ink: "#e6e9ec", soft: "#a3adb7", grid: "rgba(150,162,174,0.18)", line: "#46505a", back: "rgba(0,0,0,0)", hover: "#232a31" },
-  };
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const stored = () => { try { return localStorage.getItem("scbig-theme"); } catch (e) { return null; } };
   const theme = () => stored() || (dark.matches ? "dark" : "light");
-
-  function template(name) {
-    const c = INK[name];
-    const font = { family: 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif', size: 12, color: c.soft };
-    const axis = { gridcolor: c.grid, linecolor: c.line, zeroline: false, showline: true, ticks: "outside", ticklen: 4, tickcolor: c.line,
-                   title: { font: { size: 12, color: c.soft }, standoff: 8 }, tickfont: { size: 11, color: c.soft }, automargin: true };
-    return { layout: {
-      font: font, paper_bgcolor: c.back, plot_bgcolor: c.back, xaxis: axis, yaxis: axis,
-      legend: { bgcolor: c.back, font: { size: 12, color: c.ink } },
-      hoverlabel: { bgcolor: c.hover, bordercolor: c.line, font: { color: c.ink, size: 12 }, align: "left" },
-      modebar: { bgcolor: c.back, color: c.soft, activecolor: c.ink },
-    } };
-  }
 
   function set(id, props) { window.dash_clientside.set_props(id, props); }
 
@@ -120,9 +103,10 @@ window.dash_clientside = window.dash_clientside || {};
 
   window.dash_clientside.scbig = {
     figure: function (data, name, style, before) {
-      if (!data) { return [{ data: [], layout: { template: template(name || theme()) } }, Object.assign({}, style, { display: "none" })]; }
-      const layout = Object.assign({}, data.layout, { template: template(name || theme()), autosize: true });
-      return [{ data: data.data, layout: layout }, Object.assign({}, style, { display: "block" })];
+      if (!data) { return [{ data: [], layout: { template: window.scbigTemplate(name || theme()) } }, Object.assign({}, style, { display: "none" })]; }
+      const layout = Object.assign({}, data.layout, { template: window.scbigTemplate(name || theme()), autosize: true });
+      const traces = window.scbigTraces(data.data, name || theme());
+      return [{ data: traces, layout: layout }, Object.assign({}, style, { display: "block" })];
     },
     remember: function (values, ids) {
       const changes = {};
