@@ -9,17 +9,26 @@ import typer
 
 
 def dashboard(
-    studies: Annotated[list[Path], typer.Argument(metavar="STUDY…", help="Studies, e.g. beneath runs/.", show_default=False)],
+    studies: Annotated[
+        list[Path], typer.Argument(metavar="STUDY…", help="Studies, e.g. beneath runs/.", show_default=False)
+    ],
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page answers.")] = 8266,
-    host: Annotated[str, typer.Option(help="Address to bind; any but this machine's own loopback asks readers for a token.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to bind; any but this machine's own loopback asks readers for a token.")
+    ] = "127.0.0.1",
     address: Annotated[
-        str | None, typer.Option(help="A Ray cluster to join in, e.g. 10.0.0.1:8265 (default: that of a sweep at work here).")
+        str | None,
+        typer.Option(help="A Ray cluster to join in, e.g. 10.0.0.1:8265 (default: that of a sweep at work here)."),
     ] = None,
     token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="Ask readers for the token in this file (mode 0600; made where it is not there).")
+        Path | None,
+        typer.Option(
+            "--token-file", help="Ask readers for the token in this file (mode 0600; made where it is not there)."
+        ),
     ] = None,
     export: Annotated[
-        Path | None, typer.Option(metavar="OUT.html", help="Write the first study to one self-contained HTML file, and end.")
+        Path | None,
+        typer.Option(metavar="OUT.html", help="Write the first study to one self-contained HTML file, and end."),
     ] = None,
 ) -> None:
     """Watch a sweep while it runs; read it when it is over. Reads what lies on disk and writes nothing to it.

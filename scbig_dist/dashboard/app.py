@@ -9,7 +9,20 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import flask
-from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, callback_context, dcc, html, no_update, set_props
+from dash import (
+    ALL,
+    MATCH,
+    ClientsideFunction,
+    Dash,
+    Input,
+    Output,
+    State,
+    callback_context,
+    dcc,
+    html,
+    no_update,
+    set_props,
+)
 
 from scbig_dist.dashboard.pages import Place, Pages, place_of
 from scbig_dist.dashboard.render import changes, marks, mount, shape
@@ -49,20 +62,28 @@ def make_app(pages: Pages) -> Dash:
         Input("pulse", "data"), Input({"part": "choice", "of": ALL}, "value"), State("url", "pathname"), State("url", "search"), State("seen", "data"),
         prevent_initial_call=True,
     )  # fmt: skip
-    def update(_pulse: Any, _values: list[Any], path: str | None, search: str | None, seen: Mapping[str, Any] | None) -> Any:
+    def update(
+        _pulse: Any, _values: list[Any], path: str | None, search: str | None, seen: Mapping[str, Any] | None
+    ) -> Any:
         place = place_of(path or "/", pages)
         query = dict(parse_qsl((search or "").removeprefix("?")))
         choices = callback_context.inputs_list[1]
         for each in choices:
             value = each.get("value")
-            query[each["id"]["of"]] = ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
+            query[each["id"]["of"]] = (
+                ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
+            )
         blocks = pages.blocks(place, query)
         seen = seen or {}
         now = marks(blocks) | {"": shape(blocks)}
         if seen.get("") != now[""]:
             set_props("page", {"children": mount(blocks)})
             return now | pages.grid_versions(place, blocks)
-        changed = [block for block in pages.flat(blocks) if now.get(getattr(block, "id", "")) != seen.get(getattr(block, "id", ""))]
+        changed = [
+            block
+            for block in pages.flat(blocks)
+            if now.get(getattr(block, "id", "")) != seen.get(getattr(block, "id", ""))
+        ]
         grids = pages.send_grid_changes(place, changed, seen)
         if not changed:
             return no_update
@@ -91,7 +112,13 @@ def _layout() -> Any:
                     html.Div(
                         [
                             html.Span("", id="live", className="live", role="status"),
-                            html.Button("◐", id="theme-button", className="icon", title="light or dark", **{"aria-label": "light or dark"}),
+                            html.Button(
+                                "◐",
+                                id="theme-button",
+                                className="icon",
+                                title="light or dark",
+                                **{"aria-label": "light or dark"},
+                            ),
                         ],
                         className="right",
                     ),
@@ -110,11 +137,18 @@ def _nav(pages: Pages, place: Place) -> Any:
     studies = dcc.Link(place.study, href="/" if len(names) > 1 else f"/study/{place.study}", className="study",
                        title="all studies" if len(names) > 1 else "the study")  # fmt: skip
     links = [
-        dcc.Link(title, href=f"/study/{place.study}" + (f"/{page}" if page else ""), className="on" if page == place.page else "")
+        dcc.Link(
+            title,
+            href=f"/study/{place.study}" + (f"/{page}" if page else ""),
+            className="on" if page == place.page else "",
+        )
         for page, title in pages.titles.items()
         if page != "trial" or place.page == "trial"
     ]
-    return html.Nav([dcc.Link("scbig", href="/", className="brand"), studies, html.Span(links, className="links")], **{"aria-label": "pages"})
+    return html.Nav(
+        [dcc.Link("scbig", href="/", className="brand"), studies, html.Span(links, className="links")],
+        **{"aria-label": "pages"},
+    )
 
 
 def _title(place: Place) -> str:
@@ -141,8 +175,15 @@ def _add_browser_side(app: Dash) -> None:
         Output({"part": "chart", "of": MATCH}, "figure"), Output({"part": "chart", "of": MATCH}, "style"),
         Input({"part": "figure", "of": MATCH}, "data"), Input("theme", "data"), State({"part": "chart", "of": MATCH}, "style"), State({"part": "chart", "of": MATCH}, "figure"),
     )  # fmt: skip
-    app.clientside_callback(of("remember"), Output("void", "data"), Input({"part": "choice", "of": ALL}, "value"), Input({"part": "choice", "of": ALL}, "id"))
-    app.clientside_callback(of("title"), Output("void", "data", allow_duplicate=True), Input("title", "data"), prevent_initial_call=True)
+    app.clientside_callback(
+        of("remember"),
+        Output("void", "data"),
+        Input({"part": "choice", "of": ALL}, "value"),
+        Input({"part": "choice", "of": ALL}, "id"),
+    )
+    app.clientside_callback(
+        of("title"), Output("void", "data", allow_duplicate=True), Input("title", "data"), prevent_initial_call=True
+    )
     app.clientside_callback(
         of("restoreGrid"),
         Output({"part": "grid", "of": "trials"}, "filterModel"), Output({"part": "grid", "of": "trials"}, "columnState"), Output("search", "value"),
@@ -157,4 +198,9 @@ def _add_browser_side(app: Dash) -> None:
     app.clientside_callback(
         of("search"), Output({"part": "grid", "of": "trials"}, "dashGridOptions"), Input("search", "value"), State({"part": "grid", "of": "trials"}, "dashGridOptions"),
     )  # fmt: skip
-    app.clientside_callback(of("csv"), Output({"part": "grid", "of": "trials"}, "exportDataAsCsv"), Input("csv", "n_clicks"), prevent_initial_call=True)
+    app.clientside_callback(
+        of("csv"),
+        Output({"part": "grid", "of": "trials"}, "exportDataAsCsv"),
+        Input("csv", "n_clicks"),
+        prevent_initial_call=True,
+    )

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from scbig_dist.dashboard.blocks import Figure
-from scbig_dist.dashboard.figures import BEST, FAINT, MAIN, SCALE, figure, is_log, label, levels, setting_text, values_axis
+from scbig_dist.dashboard.figures import (
+    BEST,
+    FAINT,
+    MAIN,
+    SCALE,
+    figure,
+    is_log,
+    label,
+    levels,
+    setting_text,
+    values_axis,
+)
 from scbig_dist.dashboard.study import Snapshot
 from scbig_dist.dashboard.study_figures import escape, settings_line
 from scbig_dist.dashboard.trial import Trial
@@ -44,27 +55,71 @@ def parallel(study: Snapshot, trials: Sequence[Trial], metric: str) -> Figure | 
     for number, colour in enumerate(SHADES):
         members = [i for i in range(len(shown)) if shade[i] == number]
         if members:
-            traces.append(_lines([lines[i] for i in members], [shown[i] for i in members], colour, study, 1.2 if len(shown) > 100 else 1.8))
+            traces.append(
+                _lines(
+                    [lines[i] for i in members],
+                    [shown[i] for i in members],
+                    colour,
+                    study,
+                    1.2 if len(shown) > 100 else 1.8,
+                )
+            )
     if study.best in shown:
         i = shown.index(study.best)  # type: ignore[arg-type]
-        traces.append(_lines([lines[i]], [shown[i]], BEST, study, 3.0) | {"name": f"best, {shown[i].id}", "showlegend": True})
+        traces.append(
+            _lines([lines[i]], [shown[i]], BEST, study, 3.0) | {"name": f"best, {shown[i].id}", "showlegend": True}
+        )
     notes = [
-        {"x": x, "y": y, "text": escape(text), "showarrow": False, "xanchor": "right", "xshift": -6, "font": {"size": 11}}
+        {
+            "x": x,
+            "y": y,
+            "text": escape(text),
+            "showarrow": False,
+            "xanchor": "right",
+            "xshift": -6,
+            "font": {"size": 11},
+        }
         for x, marks in enumerate(ticks)
         for y, text in marks
     ]
     notes += [
-        {"x": len(varied), "y": y, "text": f"{low + y * span:.4g}", "showarrow": False, "xanchor": "left", "xshift": 8, "font": {"size": 11}}
+        {
+            "x": len(varied),
+            "y": y,
+            "text": f"{low + y * span:.4g}",
+            "showarrow": False,
+            "xanchor": "left",
+            "xshift": 8,
+            "font": {"size": 11},
+        }
         for y in (0.0, 0.5, 1.0)
     ]
-    rods = [{"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": {"color": FAINT, "width": 1}, "layer": "below"} for x in range(len(varied) + 1)]
-    names = {"tickvals": list(range(len(varied) + 1)), "ticktext": [*varied, label(metric)], "range": [-0.3, len(varied) + 0.25], "side": "top"}
+    rods = [
+        {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": {"color": FAINT, "width": 1}, "layer": "below"}
+        for x in range(len(varied) + 1)
+    ]
+    names = {
+        "tickvals": list(range(len(varied) + 1)),
+        "ticktext": [*varied, label(metric)],
+        "range": [-0.3, len(varied) + 0.25],
+        "side": "top",
+    }
     x_axis = names | {"showgrid": False, "showline": False, "ticks": "", "tickfont": {"size": 12}}
     y_axis = {"visible": False, "range": [-0.06, 1.06]}
-    return figure(traces, x_axis, y_axis, annotations=notes, shapes=rods, margin={"l": 24, "r": 40, "t": 64, "b": 12}, legend={"orientation": "h", "y": -0.02})
+    return figure(
+        traces,
+        x_axis,
+        y_axis,
+        annotations=notes,
+        shapes=rods,
+        margin={"l": 24, "r": 40, "t": 64, "b": 12},
+        legend={"orientation": "h", "y": -0.02},
+    )
 
 
-def _lines(lines: Sequence[Sequence[float]], trials: Sequence[Trial], colour: str, study: Snapshot, width: float) -> dict[str, Any]:
+def _lines(
+    lines: Sequence[Sequence[float]], trials: Sequence[Trial], colour: str, study: Snapshot, width: float
+) -> dict[str, Any]:
     """Many lines as one trace, a gap between each and the next."""
     xs, ys, texts, ids = list[Any](), list[Any](), list[Any](), list[Any]()
     for line, trial in zip(lines, trials, strict=True):
@@ -88,8 +143,16 @@ def _heights(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, str]
         log = is_log(numeric)
         of = math.log10 if log else float
         low, high = of(min(numeric)), of(max(numeric))
-        ends = distinct if len(distinct) <= 8 else _decades(min(numeric), max(numeric)) if log else [min(numeric), (min(numeric) + max(numeric)) / 2, max(numeric)]
-        return [(of(v) - low) / (high - low) for v in numeric], [((of(v) - low) / (high - low), setting_text(v)) for v in ends]
+        ends = (
+            distinct
+            if len(distinct) <= 8
+            else _decades(min(numeric), max(numeric))
+            if log
+            else [min(numeric), (min(numeric) + max(numeric)) / 2, max(numeric)]
+        )
+        return [(of(v) - low) / (high - low) for v in numeric], [
+            ((of(v) - low) / (high - low), setting_text(v)) for v in ends
+        ]
     order = [setting_text(v) for v in distinct]
     step = max(len(order) - 1, 1)
     return [order.index(setting_text(v)) / step for v in values], [(i / step, text) for i, text in enumerate(order)]
@@ -224,7 +287,10 @@ def pareto(study: Snapshot, trials: Sequence[Trial], x: str, y: str) -> tuple[Fi
     front = pareto_front(points, (is_better_low(x), is_better_low(y)))
     rest = [i for i in range(len(shown)) if i not in set(front)]
     traces: list[dict[str, Any]] = []
-    for name, places, colour, size, mode in (("other trials", rest, MAIN, 7, "markers"), ("Pareto front", front, BEST, 10, "lines+markers")):
+    for name, places, colour, size, mode in (
+        ("other trials", rest, MAIN, 7, "markers"),
+        ("Pareto front", front, BEST, 10, "lines+markers"),
+    ):
         if places:
             traces.append({
                 "type": "scatter", "mode": mode, "name": name, "x": [points[i][0] for i in places], "y": [points[i][1] for i in places],

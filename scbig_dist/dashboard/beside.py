@@ -108,7 +108,9 @@ def published_blocks(study: Snapshot) -> list[Block]:
         left = len(comparison.rows) - len(ours.rows)
         caption = f"The paper's {comparison.printed_as}. Its hardware: {comparison.hardware}. {table.caption}"
         caption += f" {left} more published values have no finished trial of ours with these settings." if left else ""
-        blocks.append(Table(f"published-{comparison.table}", table.columns, table.rows, numeric, caption=caption.strip()))
+        blocks.append(
+            Table(f"published-{comparison.table}", table.columns, table.rows, numeric, caption=caption.strip())
+        )
     return blocks
 
 
@@ -116,7 +118,11 @@ def best_table(study: Snapshot) -> Block:
     """Test scores: the best trial, the baselines on the same conditions, the paper's scBIG."""
     best = study.best
     if best is None:
-        return Text("best-table", "Once a trial has finished, its scores stand here beside the baselines and the paper's.", "empty")
+        return Text(
+            "best-table",
+            "Once a trial has finished, its scores stand here beside the baselines and the paper's.",
+            "empty",
+        )
     scores, rows, strong = scores_of(best.folder), list[tuple[Any, ...]](), frozenset[int]()
     own = text(read_json(best.folder / "scores_meta.json").value.get("model")) or "scBIG"
     metrics = [m for m in METRIC_ORDER if m in SHOWN]
@@ -154,7 +160,9 @@ def _published_best(study: Snapshot) -> tuple[dict[str, float], str]:
         rows.setdefault(row.setting.split(" (ours")[0], {})[row.metric] = row.published
     if not rows:
         return {}, MISSING
-    metric = bare(study.metric) if any(bare(study.metric) in values for values in rows.values()) else found[0].rows[0].metric
+    metric = (
+        bare(study.metric) if any(bare(study.metric) in values for values in rows.values()) else found[0].rows[0].metric
+    )
     known = [name for name in rows if metric in rows[name]]
     name = (max if arrow(metric) == "↑" else min)(known, key=lambda n: rows[n][metric])
     return rows[name], f"published, {found[0].printed_as.split('(')[0].strip()}: {name.split(':')[0]}"
@@ -168,7 +176,9 @@ def best_of_baselines(study: Snapshot, best: Trial, metric: str) -> tuple[str, f
     """The baseline with the best test value, where the best trial has been scored."""
     scores = scores_of(best.folder)
     own = text(read_json(best.folder / "scores_meta.json").value.get("model")) or "scBIG"
-    known = {m: v for m, each in scores.items() if m not in (own, "noise ceiling") and (v := each.get(metric)) is not None}
+    known = {
+        m: v for m, each in scores.items() if m not in (own, "noise ceiling") and (v := each.get(metric)) is not None
+    }
     if not known:
         return None
     name = (max if arrow(metric) == "↑" else min)(known, key=lambda m: known[m])

@@ -82,7 +82,9 @@ def page_address(given: str) -> str:
     """The URL of Ray's state API for what a person wrote: its page, or the head's own HOST:6379."""
     parts = urlsplit(given if "://" in given else f"http://{given}")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise UserError(f"--address {given}: write HOST:PORT or http://HOST:{PAGE_PORT}, the address of Ray's dashboard")
+        raise UserError(
+            f"--address {given}: write HOST:PORT or http://HOST:{PAGE_PORT}, the address of Ray's dashboard"
+        )
     try:
         port = parts.port or PAGE_PORT
     except ValueError:
@@ -154,7 +156,11 @@ def read_cluster(address: str, token: str | None) -> Cluster:
         actors = ask(address, "/api/v0/actors?detail=1&limit=1000", token)
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
-            said = "it asks for a token that is not this one" if token else "it asks for a token (~/.ray/auth_token, RAY_AUTH_TOKEN)"
+            said = (
+                "it asks for a token that is not this one"
+                if token
+                else "it asks for a token (~/.ray/auth_token, RAY_AUTH_TOKEN)"
+            )
             return Cluster(address, f"{address}: {said}")
         return Cluster(address, f"{address} answers with HTTP {error.code}: is it Ray's dashboard?")
     except (OSError, ValueError):
@@ -168,7 +174,9 @@ def read_cluster(address: str, token: str | None) -> Cluster:
             for k, v in (load.get("usage") or {}).items()
             if isinstance(v, list) and len(v) == 2
         }
-        pending = [f"{n} × {bundle}" for bundle, n in [*(load.get("resourceDemand") or []), *(load.get("pgDemand") or [])]]
+        pending = [
+            f"{n} × {bundle}" for bundle, n in [*(load.get("resourceDemand") or []), *(load.get("pgDemand") or [])]
+        ]
         return Cluster(address, "", nodes, _actors(actors, names), usage, tuple(pending[:20]), time.time())
     except (AttributeError, KeyError, TypeError, ValueError, IndexError):
         return Cluster(address, f"{address} answers, but not as Ray 2.60 does")
@@ -195,10 +203,16 @@ def _nodes(summary: Any, listed: Any) -> tuple[Node, ...]:
                 alive=alive,
                 why="" if alive else text(row.get("state_message") or "it is dead"),
                 cpu_percent=number(each.get("cpu")),
-                memory=(mem[3], mem[0]) if len(mem) >= 4 and number(mem[3]) is not None and number(mem[0]) is not None else None,
+                memory=(mem[3], mem[0])
+                if len(mem) >= 4 and number(mem[3]) is not None and number(mem[0]) is not None
+                else None,
                 store=(used or 0.0, (used or 0.0) + (free or 0.0)) if used is not None or free is not None else None,
                 gpus=tuple(_gpu(gpu) for gpu in each.get("gpus") or [] if isinstance(gpu, dict)),
-                resources={str(k): v for k, each in (row.get("resources_total") or {}).items() if (v := number(each)) is not None},
+                resources={
+                    str(k): v
+                    for k, each in (row.get("resources_total") or {}).items()
+                    if (v := number(each)) is not None
+                },
                 id=text(row.get("node_id")),
             )
         )
@@ -216,8 +230,12 @@ def _actors(answer: Any, nodes: Mapping[str, str]) -> tuple[Actor, ...]:
     found = []
     for row in _rows(answer):
         cause = row.get("death_cause") or {}
-        context = next((each for each in cause.values() if isinstance(each, dict)), {}) if isinstance(cause, dict) else {}
-        needs = {str(k): v for k, each in (row.get("required_resources") or {}).items() if (v := number(each)) is not None}
+        context = (
+            next((each for each in cause.values() if isinstance(each, dict)), {}) if isinstance(cause, dict) else {}
+        )
+        needs = {
+            str(k): v for k, each in (row.get("required_resources") or {}).items() if (v := number(each)) is not None
+        }
         found.append(
             Actor(
                 name=text(row.get("repr_name") or row.get("class_name")),

@@ -60,7 +60,9 @@ def per_condition(trials: Sequence[tuple[str, Trial]], metric: str) -> tuple[Fig
                    "showlegend": False, "hoverinfo": "skip"})  # fmt: skip
     n = len(first)
     y = "trial " + entries[1].name if len(entries) == 2 else "the others"
-    return figure(traces, f"{metric}, trial {entries[0].name}", f"{metric}, {y}"), f"{n} test conditions; dotted: equal. {said}"
+    return figure(
+        traces, f"{metric}, trial {entries[0].name}", f"{metric}, {y}"
+    ), f"{n} test conditions; dotted: equal. {said}"
 
 
 def _column(entry: Entry, metric: str) -> pd.Series:
@@ -83,7 +85,16 @@ def paired_tests(trials: Sequence[tuple[str, Trial]], metric: str) -> Block:
             continue
         d = line.against.difference
         span = MISSING if math.isnan(d.low) else f"{signed(d.low, metric)} to {signed(d.high, metric)}"
-        rows.append((line.name, score(line.value.mean, metric), signed(d.mean, metric), span, _p(line.against.test.p), _p(line.against.p_holm)))
+        rows.append(
+            (
+                line.name,
+                score(line.value.mean, metric),
+                signed(d.mean, metric),
+                span,
+                _p(line.against.test.p),
+                _p(line.against.p_holm),
+            )
+        )
     columns = ("trial", metric, f"minus {entries[0].name}", "95% interval", "p", "p, Holm")
     caption = f"Wilcoxon's signed-rank test over {len(entries[0].conditions)} test conditions; intervals by bootstrap over conditions. {said}"
     return Table("paired", columns, tuple(rows), frozenset(range(1, 6)), caption=caption)

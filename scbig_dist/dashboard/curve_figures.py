@@ -36,7 +36,9 @@ def loss_curves(log: Log, stage: str, weight: float) -> Figure | None:
             traces.append(_line(name, xs, ys, colour, mode="lines+markers", dash=dash))
             continue
         if weight:
-            traces.append(_line(name, xs, ys, colour, opacity=0.28, showlegend=False, hoverinfo="skip", legendgroup=name))
+            traces.append(
+                _line(name, xs, ys, colour, opacity=0.28, showlegend=False, hoverinfo="skip", legendgroup=name)
+            )
             ys = smoothed(ys, weight)
         traces.append(_line(name, xs, ys, colour, dash=dash, legendgroup=name))
     return figure(traces, "micro-step" if stage == "flow" else "step", "loss")
@@ -53,8 +55,24 @@ def validation_curves(log: Log, metric: str) -> Figure | None:
         xs, ys = stage.points("micro_step", name)
         first = i == 0
         more: dict[str, Any] = {} if first else {"yaxis": "y2"}
-        traces.append(_line(name, xs, ys, COLOURS[i], mode="lines+markers", dash=DASHES[i], marker={"symbol": SYMBOLS[i], "size": 6}, **more))
-    second = {"overlaying": "y", "side": "right", "showgrid": False, "title": {"text": ", ".join(map(label, names[1:4]))}}
+        traces.append(
+            _line(
+                name,
+                xs,
+                ys,
+                COLOURS[i],
+                mode="lines+markers",
+                dash=DASHES[i],
+                marker={"symbol": SYMBOLS[i], "size": 6},
+                **more,
+            )
+        )
+    second = {
+        "overlaying": "y",
+        "side": "right",
+        "showgrid": False,
+        "title": {"text": ", ".join(map(label, names[1:4]))},
+    }
     more_axes = {"yaxis2": second, "margin": {"l": 64, "r": 64, "t": 28, "b": 48}} if len(names) > 1 else {}
     return figure(traces, "micro-step", label(names[0]), **more_axes)
 

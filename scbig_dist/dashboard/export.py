@@ -26,10 +26,14 @@ COMPARED = 3
 def write_export(pages: Pages, out: Path) -> Path:
     """Write every study's pages to `out`, whole or not at all."""
     if out.is_dir() or not out.resolve().parent.is_dir():
-        raise UserError(f"--export {out}: {'a folder' if out.is_dir() else 'its folder does not exist'}; name a file such as study.html")
+        raise UserError(
+            f"--export {out}: {'a folder' if out.is_dir() else 'its folder does not exist'}; name a file such as study.html"
+        )
     inside = [reader.path for reader in pages.readers.values() if out.resolve().is_relative_to(reader.path)]
     if inside:
-        raise UserError(f"--export {out}: lies inside the study {inside[0]}, which is only read; name a place outside it")
+        raise UserError(
+            f"--export {out}: lies inside the study {inside[0]}, which is only read; name a place outside it"
+        )
     beside = out.with_name(f".{out.name}-{uuid.uuid4().hex[:8]}")
     try:
         beside.write_text(document(pages), encoding="utf-8")
@@ -48,11 +52,15 @@ def document(pages: Pages) -> str:
             blocks = pages.blocks(place, query)
             page = f"{name}/{place.page}" + (f"/{place.trial}" if place.trial else "")
             inner = "".join(_block(block, page, figures) for block in blocks)
-            sections.append(f'<section id="{_e(page)}" data-title="{_e(title)}" data-study="{_e(name)}" hidden>{inner}</section>')
+            sections.append(
+                f'<section id="{_e(page)}" data-title="{_e(title)}" data-study="{_e(name)}" hidden>{inner}</section>'
+            )
     moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     nav = "".join(_nav(name) for name in pages.readers)
     # `<` inside JSON would end the script element: a trial's name may hold anything.
-    data = orjson.dumps(figures).decode().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    data = (
+        orjson.dumps(figures).decode().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    )
     plotly_js = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
     script = "".join((ASSETS / name).read_text(encoding="utf-8") for name in ("a_theme.js", "export.js"))
     return (
@@ -74,7 +82,9 @@ def _places(study: Snapshot) -> list[tuple[Place, Mapping[str, str], str]]:
     places: list[tuple[Place, Mapping[str, str], str]] = []
     for page, title in TITLES.items():
         if page != "trial":
-            places.append((Place(study.id, page), {"trials": ",".join(ranked[:COMPARED])} if page == "compare" else {}, title))
+            places.append(
+                (Place(study.id, page), {"trials": ",".join(ranked[:COMPARED])} if page == "compare" else {}, title)
+            )
     return places + [(Place(study.id, "trial", name), {}, f"Trial {name}") for name in chosen]
 
 
@@ -103,7 +113,9 @@ def _block(block: b.Block, page: str, figures: dict[str, Any]) -> str:
         case b.Code():
             return f'<div class="code"><div class="code-head">{_e(block.title)}</div><pre class="{"tall" if block.tall else ""}">{_e(block.text)}</pre></div>'
         case b.Choices():
-            said = "; ".join(f"{c.label}: {c.value if not isinstance(c.value, list) else ', '.join(c.value)}" for c in block.choices)
+            said = "; ".join(
+                f"{c.label}: {c.value if not isinstance(c.value, list) else ', '.join(c.value)}" for c in block.choices
+            )
             return f'<p class="caption">{_e(said)}</p>'
         case b.Chart():
             return _chart(block, page, figures)
@@ -132,19 +144,30 @@ def _tile(tile: b.Tile) -> str:
 
 def _progress(block: b.Progress) -> str:
     total = max(block.total, 1)
-    parts = "".join(f'<span class="part {p.tone}" style="width:{100 * p.n / total:.3f}%"></span>' for p in block.segments if p.n)
+    parts = "".join(
+        f'<span class="part {p.tone}" style="width:{100 * p.n / total:.3f}%"></span>' for p in block.segments if p.n
+    )
     legend = "".join(f'<span><i class="key {p.tone}"></i>{p.n} {_e(p.label)}</span>' for p in block.segments)
     return f'<div class="progress"><div class="bar">{parts}</div><div class="legend">{legend}</div></div>'
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[b.Cell]], numeric: frozenset[int], strong: frozenset[int], caption: str) -> str:
+def _table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[b.Cell]],
+    numeric: frozenset[int],
+    strong: frozenset[int],
+    caption: str,
+) -> str:
     if not columns:
         return f'<div class="inline">{"".join(f"<span>{_cell(cell)}</span>" for row in rows for cell in row)}</div>'
     kinds = ["n" if i in numeric else "" for i in range(len(columns))]
     head = "".join(f'<th class="{kind}">{_e(column)}</th>' for kind, column in zip(kinds, columns, strict=True))
     body = "".join(
         f'<tr class="{"strong" if r in strong else ""}">'
-        + "".join(f'<td class="{"n" if i in numeric else "long" if _is_long(cell) else ""}">{_cell(cell)}</td>' for i, cell in enumerate(row))
+        + "".join(
+            f'<td class="{"n" if i in numeric else "long" if _is_long(cell) else ""}">{_cell(cell)}</td>'
+            for i, cell in enumerate(row)
+        )
         + "</tr>"
         for r, row in enumerate(rows)
     )
@@ -163,7 +186,14 @@ def _grid(block: b.Grid) -> str:
     body = []
     for row in rows:
         href = f"{row['href']}{row['id']}"
-        body.append([b.Link(_value(row.get(c.field), c.kind), href) if c.kind == "trial" else _value(row.get(c.field), c.kind) for c in shown])
+        body.append(
+            [
+                b.Link(_value(row.get(c.field), c.kind), href)
+                if c.kind == "trial"
+                else _value(row.get(c.field), c.kind)
+                for c in shown
+            ]
+        )
     numeric = frozenset(i for i, c in enumerate(shown) if c.kind in ("score", "number", "count", "seconds"))
     return f'<div class="sortable">{_table([c.title for c in shown], body, numeric, frozenset(), "")}</div>'
 
@@ -187,5 +217,3 @@ def _chart(block: b.Chart, page: str, figures: dict[str, Any]) -> str:
         f'<figure class="chart"><div class="chart-head"><h3>{_e(block.title)}</h3>{tools if graph else ""}</div>{graph}'
         f"<figcaption>{_e(block.caption)}</figcaption></figure>"
     )
-
-

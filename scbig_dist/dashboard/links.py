@@ -34,7 +34,12 @@ def tools(study: Snapshot, cluster: Cluster) -> list[Tool]:
     board = "http://127.0.0.1:6006" if _answers(6006, "/data/environment") else ""
     optuna = "http://127.0.0.1:8080" if _answers(8080, "/api/meta") else ""
     return [
-        Tool("Ray Dashboard", "nodes, tasks, logs of the cluster", cluster.address if cluster.answers else "", "it comes with the sweep's Ray"),
+        Tool(
+            "Ray Dashboard",
+            "nodes, tasks, logs of the cluster",
+            cluster.address if cluster.answers else "",
+            "it comes with the sweep's Ray",
+        ),
         Tool("TensorBoard", "every curve of every trial", board, f"tensorboard --logdir {shlex.quote(str(trials))}"),
         Tool("optuna-dashboard", "the search as Optuna sees it", optuna, f"optuna-dashboard sqlite:///{db}"),
     ]

@@ -16,7 +16,10 @@ def axes_page(view: View) -> list[Block]:
     study = view.study
     axes = study.axes
     if not axes:
-        return [Heading("Axes"), Text("axes-empty", "This study names no axis: nothing differs between its trials.", "empty")]
+        return [
+            Heading("Axes"),
+            Text("axes-empty", "This study names no axis: nothing differs between its trials.", "empty"),
+        ]
     labels = [group.label for group in study.groups if group.trials[0].status == "finished"]
     budget = view.chosen("budget", labels)
     trials = compared(study, budget)
@@ -56,8 +59,15 @@ def _importance(found: Found | None, metric: str) -> Chart:
     if found is None:
         return Chart("importance", "Importance", None, "Being computed: it appears here in a moment.")
     if found.problem or not found.shares:
-        return Chart("importance", "Importance", None, found.problem or "Optuna's fANOVA, from four finished trials that differ on.")
-    said = f"Optuna's fANOVA over {found.n} trials: the share of the variance of {metric} that an axis explains by itself."
+        return Chart(
+            "importance",
+            "Importance",
+            None,
+            found.problem or "Optuna's fANOVA, from four finished trials that differ on.",
+        )
+    said = (
+        f"Optuna's fANOVA over {found.n} trials: the share of the variance of {metric} that an axis explains by itself."
+    )
     few = " So few trials say little." if found.n < 30 else ""
     return Chart("importance", "Importance", importance_bars(found.shares), said + few)
 

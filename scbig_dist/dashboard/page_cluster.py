@@ -12,7 +12,12 @@ from scbig_dist.dashboard.view import View
 from scbig_dist.dashboard.waiting import MOST_LISTED, held_up, waiting_trials
 
 GB = 1e9
-SHOWN = (("CPU", "CPUs", 1.0), ("GPU", "GPUs", 1.0), ("memory", "memory for trials, GB", GB), ("objectStoreMemory", "object store, GB", GB))
+SHOWN = (
+    ("CPU", "CPUs", 1.0),
+    ("GPU", "GPUs", 1.0),
+    ("memory", "memory for trials, GB", GB),
+    ("objectStoreMemory", "object store, GB", GB),
+)
 
 
 def cluster_page(view: View) -> list[Block]:
@@ -62,7 +67,13 @@ def _waiting(view: View) -> Block:
         rows.append((each.id + (f" ({each.name})" if each.name else ""), *settings, each.why))
     more = study.n_waiting - len(waits)
     caption = f"The next {MOST_LISTED}; {more} more wait behind them." if more else ""
-    return Table("waiting", ("trial", *study.axes, "why it waits"), tuple(rows), frozenset(range(1, len(study.axes) + 1)), caption=caption)
+    return Table(
+        "waiting",
+        ("trial", *study.axes, "why it waits"),
+        tuple(rows),
+        frozenset(range(1, len(study.axes) + 1)),
+        caption=caption,
+    )
 
 
 def _running(view: View) -> Block:
@@ -83,7 +94,9 @@ def _running(view: View) -> Block:
 
 def _nodes(cluster: Cluster) -> Block:
     if not cluster.nodes:
-        return Text("nodes", "CPUs, GPUs, memory and object store of every node appear here while a cluster answers.", "empty")
+        return Text(
+            "nodes", "CPUs, GPUs, memory and object store of every node appear here while a cluster answers.", "empty"
+        )
     rows = tuple(_node(node) for node in cluster.nodes)
     columns = ("node", "address", "state", "CPUs", "CPU busy", "memory, GB", "object store, GB", "GPUs")
     return Table("nodes", columns, rows, frozenset({3, 4, 5, 6}))
@@ -100,8 +113,14 @@ def _node(node: Node) -> tuple[str, ...]:
 
 
 def _dead(cluster: Cluster) -> str:
-    lost = [actor for actor in cluster.actors if actor.state == "DEAD" and actor.why and "ray.kill" not in actor.why and "out of scope" not in actor.why]
-    lines = [f"a process of {actor.name}{' on ' + actor.node if actor.node else ''} died: {actor.why}" for actor in lost[:8]]
+    lost = [
+        actor
+        for actor in cluster.actors
+        if actor.state == "DEAD" and actor.why and "ray.kill" not in actor.why and "out of scope" not in actor.why
+    ]
+    lines = [
+        f"a process of {actor.name}{' on ' + actor.node if actor.node else ''} died: {actor.why}" for actor in lost[:8]
+    ]
     return "\n".join(lines + [f"waits for room: {each}" for each in cluster.pending[:8]])
 
 

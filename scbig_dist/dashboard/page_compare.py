@@ -94,7 +94,9 @@ def _budgets(few: Sequence[tuple[str, Snapshot, Trial]]) -> str:
     groups = {key: place.group for key, study, trial in few if (place := study.places.get(trial.id))}
     if len(set(groups.values())) < 2:
         return ""
-    return "These trials had different budgets, so their scores are not on equal terms: " + "; ".join(f"{k}: {g}" for k, g in groups.items())
+    return "These trials had different budgets, so their scores are not on equal terms: " + "; ".join(
+        f"{k}: {g}" for k, g in groups.items()
+    )
 
 
 def _scores(few: Sequence[tuple[str, Snapshot, Trial]], view: View) -> Block:
@@ -103,7 +105,11 @@ def _scores(few: Sequence[tuple[str, Snapshot, Trial]], view: View) -> Block:
     rows = []
     for key, study, trial in few:
         cells = [score(trial.scores.get(m), bare(m)) for m in kept]
-        costs = [duration(trial.seconds), f"{shown(trial.costs.get('peak_mem_gb'))}", MISSING if trial.budget is None else f"{trial.budget:,}"]
+        costs = [
+            duration(trial.seconds),
+            f"{shown(trial.costs.get('peak_mem_gb'))}",
+            MISSING if trial.budget is None else f"{trial.budget:,}",
+        ]
         rows.append((Link(name(key, trial, view), trial_href(study, trial.id)), trial.status, *cells, *costs))
     columns = ("trial", "status", *(f"{m} {arrow(m)}" for m in kept), "time", "memory, GB", "budget")
     return Table("scores", columns, tuple(rows), frozenset(range(2, len(columns))))
@@ -118,5 +124,7 @@ def _settings(few: Sequence[tuple[str, Snapshot, Trial]], view: View) -> Block:
     if not differs:
         return Text("settings", "No setting differs." + caption, "note")
     names = [name(key, trial, view) for key, _, trial in few]
-    rows = tuple((a, *(setting_text(configs[key][a]) if a in configs[key] else MISSING for key, _, _ in few)) for a in differs)
+    rows = tuple(
+        (a, *(setting_text(configs[key][a]) if a in configs[key] else MISSING for key, _, _ in few)) for a in differs
+    )
     return Table("settings", ("setting", *names), rows, frozenset(range(1, len(names) + 1)), caption=caption)

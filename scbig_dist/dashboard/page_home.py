@@ -15,8 +15,27 @@ def home_page(studies: Mapping[str, Snapshot]) -> list[Block]:
     for name, study in studies.items():
         counts = Counter(t.status for t in study.trials.values())
         over, best = sum(counts[s] for s in ("finished", "stopped", "failed")), study.best
-        state = "a sweep is at work" if study.sweep.at_work else "ended" if over == study.n_trials else "no sweep is at work"
-        value = "–" if best is None else f"{study.metric} {score(best.scores[study.metric], bare(study.metric))} (trial {best.id})"
-        rows.append((Link(name, f"/study/{name}"), state, f"{over} of {study.n_trials}", str(counts["failed"]), value, ", ".join(study.axes)))
+        state = (
+            "a sweep is at work"
+            if study.sweep.at_work
+            else "ended"
+            if over == study.n_trials
+            else "no sweep is at work"
+        )
+        value = (
+            "–"
+            if best is None
+            else f"{study.metric} {score(best.scores[study.metric], bare(study.metric))} (trial {best.id})"
+        )
+        rows.append(
+            (
+                Link(name, f"/study/{name}"),
+                state,
+                f"{over} of {study.n_trials}",
+                str(counts["failed"]),
+                value,
+                ", ".join(study.axes),
+            )
+        )
     columns = ("study", "state", "ended", "failed", "best", "axes")
     return [Heading("Studies"), Table("studies", columns, tuple(rows), frozenset({2, 3}))]

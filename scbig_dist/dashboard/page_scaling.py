@@ -22,7 +22,12 @@ TITLES = {
     "autoencoder_step_ms": "Step of stage 1", "step_ms": "Step of stage 2", "peak_mem_gb": "Peak memory",
     "test_pearson_delta": "Accuracy on test",
 }  # fmt: skip
-UNITS = {"autoencoder_step_ms": "ms a step", "step_ms": "ms a step", "peak_mem_gb": "GB", "test_pearson_delta": "test_pearson_delta ↑"}
+UNITS = {
+    "autoencoder_step_ms": "ms a step",
+    "step_ms": "ms a step",
+    "peak_mem_gb": "GB",
+    "test_pearson_delta": "test_pearson_delta ↑",
+}
 
 
 def scaling_page(view: View) -> list[Block]:
@@ -30,7 +35,10 @@ def scaling_page(view: View) -> list[Block]:
     default = next((a for a in SIZES if a in study.axes), "panel.n_hvg")
     size = view.chosen("size", list(SIZES), default)
     trials = study.of("finished")
-    measures = [*MEASURES[:3], "test_pearson_delta" if any("test_pearson_delta" in t.scores for t in trials) else study.metric]
+    measures = [
+        *MEASURES[:3],
+        "test_pearson_delta" if any("test_pearson_delta" in t.scores for t in trials) else study.metric,
+    ]
     charts = [_chart(study, trials, size, measure) for measure in measures]
     return [
         Heading("Scaling", "ours beside the paper's tables 8 and 9"),
@@ -56,7 +64,9 @@ def _chart(study: Snapshot, trials: Sequence[Trial], size: str, measure: str) ->
     return Chart(f"scaling-{measure.removeprefix('val_')}", title, made, " ".join(said), 280)
 
 
-def _figure(study: Snapshot, shown: Sequence[Trial], size: str, measure: str, theirs: Sequence[tuple[float, float, str]]) -> Figure:
+def _figure(
+    study: Snapshot, shown: Sequence[Trial], size: str, measure: str, theirs: Sequence[tuple[float, float, str]]
+) -> Figure:
     ours = [study.setting(t, size) for t in shown]
     axis, _ = values_axis(f"{size}", [*ours, *(x for x, _, _ in theirs)])
     traces: list[dict[str, Any]] = []
@@ -86,7 +96,9 @@ def published_points(size: str, measure: str) -> tuple[list[tuple[float, float, 
         return [], ""
     hardware = book.get("hardware", {})
     if measure == "autoencoder_step_ms" and size == "grc.n_modules":
-        rows = [(float(k), float(ms), f"K {setting_text(k)}, batch {batch}") for k, batch, ms in book["step_time_n_modules"]]
+        rows = [
+            (float(k), float(ms), f"K {setting_text(k)}, batch {batch}") for k, batch, ms in book["step_time_n_modules"]
+        ]
         return rows, f"table 8, {hardware.get('default')}"
     column = {"step_ms": "step_ms", "test_pearson_delta": "pearson_delta"}.get(measure, "")
     table, at = book["scaling_hvg"], SIZE_COLUMNS.get(size)

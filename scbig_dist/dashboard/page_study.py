@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections import Counter
 
 from scbig_dist.dashboard.beside import best_of_baselines, best_table, trial_href
-from scbig_dist.dashboard.blocks import Block, Chart, Columns, Heading, Link, Progress, Segment, Table, Text, Tile, Tiles
+from scbig_dist.dashboard.blocks import (
+    Block,
+    Chart,
+    Columns,
+    Heading,
+    Link,
+    Progress,
+    Segment,
+    Table,
+    Text,
+    Tile,
+    Tiles,
+)
 from scbig_dist.dashboard.figures import setting_text
 from scbig_dist.dashboard.progress import n_places, sharing, silence, spans, stage_progress, time_left
 from scbig_dist.dashboard.study import Snapshot
@@ -87,7 +99,11 @@ def _leader(study: Snapshot) -> Tile:
         note += f", ahead of {group.trials[1].id} by {score(gap, bare(metric))}"
     if baseline := best_of_baselines(study, best, bare(metric)):
         note += f"; on test {score(best.scores.get('test_' + bare(metric)), bare(metric))}, {baseline[0]} {score(baseline[1], bare(metric))}"
-    return Tile(f"best {metric} {arrow(metric)}", Link(score(best.scores[metric], bare(metric)), trial_href(study, best.id)), note)
+    return Tile(
+        f"best {metric} {arrow(metric)}",
+        Link(score(best.scores[metric], bare(metric)), trial_href(study, best.id)),
+        note,
+    )
 
 
 def _segments(study: Snapshot) -> tuple[Segment, ...]:
@@ -163,7 +179,11 @@ def _lanes_caption(view: View) -> str:
 def _sharing(study: Snapshot) -> Block:
     shared = sharing(study)
     if not shared.kinds:
-        return Text("sharing", "What trials share (autoencoders, modules) and the time it saved appears once a trial has ended.", "empty")
+        return Text(
+            "sharing",
+            "What trials share (autoencoders, modules) and the time it saved appears once a trial has ended.",
+            "empty",
+        )
     rows = tuple((kind, f"{made:,}", f"{reused:,}", duration(saved)) for kind, made, reused, saved in shared.kinds)
     return Table("sharing", ("artefact", "made", "reused", "saved"), rows, frozenset({1, 2, 3}),
                  caption="Saved: what making it had cost the trial that made it.")  # fmt: skip

@@ -6,7 +6,20 @@ import shlex
 from typing import Any
 
 from scbig_dist.dashboard.beside import trial_href
-from scbig_dist.dashboard.blocks import Block, Chart, Choice, Choices, Code, Columns, Heading, Link, Table, Text, Tile, Tiles
+from scbig_dist.dashboard.blocks import (
+    Block,
+    Chart,
+    Choice,
+    Choices,
+    Code,
+    Columns,
+    Heading,
+    Link,
+    Table,
+    Text,
+    Tile,
+    Tiles,
+)
 from scbig_dist.dashboard.curve_figures import loss_curves, series, validation_curves
 from scbig_dist.dashboard.curves import Log
 from scbig_dist.dashboard.figures import setting_text
@@ -82,8 +95,18 @@ def _tiles(view: View, trial: Trial) -> tuple[Tile, ...]:
     study, metric = view.study, view.study.metric
     share, words = stage_progress(study, trial)
     state = f"{words}" if trial.status == "running" else trial.reason
-    tone = "bad" if trial.status in ("failed", "unreadable") else "warn" if trial.status in ("stopped", "interrupted") else ""
-    took = trial.seconds if trial.is_over else (view.now - trial.began if trial.began and trial.status == "running" else None)
+    tone = (
+        "bad"
+        if trial.status in ("failed", "unreadable")
+        else "warn"
+        if trial.status in ("stopped", "interrupted")
+        else ""
+    )
+    took = (
+        trial.seconds
+        if trial.is_over
+        else (view.now - trial.began if trial.began and trial.status == "running" else None)
+    )
     tiles = [
         Tile("status", trial.status if share is None or trial.is_over else f"{trial.status}, {share:.0%}", state, tone),
         Tile(f"{metric} {arrow(metric)}", score(trial.scores.get(metric), bare(metric)), _test_note(trial, metric)),
@@ -121,21 +144,31 @@ def _caption(log: Log, stage: str, weight: float, trial: Trial) -> str:
     found = log.stages.get(stage)
     if found is None:
         taken = next((a for a in trial.artifacts if a.kind == stage and a.reused), None)
-        return "Taken over from another trial: nothing was trained here." if taken else "Appears with the first line of log of this stage."
+        return (
+            "Taken over from another trial: nothing was trained here."
+            if taken
+            else "Appears with the first line of log of this stage."
+        )
     return f"{found.n:,} records" + (f"; thin: as logged, thick: smoothed ({weight:g})." if weight else ", as logged.")
 
 
 def _settings(study: Snapshot, trial: Trial) -> Block:
     found = config_of(trial)
     if not found.value:
-        return Text("settings", found.problem or "config.yaml is not there: it is written when a trial begins.", "empty")
+        return Text(
+            "settings", found.problem or "config.yaml is not there: it is written when a trial begins.", "empty"
+        )
     own = flatten(found.value)
     differs = [a for a in own if a in study.config and own[a] != study.config[a] and not a.startswith(("data.", "qc."))]
     names = list(dict.fromkeys([*[a for a in study.axes if a in own], *differs]))
-    rows = tuple((a, setting_text(own[a]), setting_text(study.config[a]) if a in study.config else MISSING) for a in names)
+    rows = tuple(
+        (a, setting_text(own[a]), setting_text(study.config[a]) if a in study.config else MISSING) for a in names
+    )
     if not rows:
         return Text("settings", "Nothing differs from the study's base.", "note")
-    return Table("settings", ("setting", "this trial", "base"), rows, caption=f"All settings: {trial.folder / 'config.yaml'}")
+    return Table(
+        "settings", ("setting", "this trial", "base"), rows, caption=f"All settings: {trial.folder / 'config.yaml'}"
+    )
 
 
 def rerun_command(study: Snapshot, trial: Trial) -> str:
@@ -164,5 +197,3 @@ def _error(trial: Trial) -> list[Block]:
     except OSError as error:
         text = f"error.txt cannot be read: {error.strerror}"
     return [Code("error", f"error in full: {path}", text, copy=True, tall=True)]
-
-

@@ -36,7 +36,9 @@ def _groups(study: Snapshot) -> Block:
     rows = []
     for group in study.groups:
         best = group.trials[0]
-        rows.append((group.label, str(len(group.trials)), best.title, score(best.scores[study.metric], bare(study.metric))))
+        rows.append(
+            (group.label, str(len(group.trials)), best.title, score(best.scores[study.metric], bare(study.metric)))
+        )
     return Table("groups", ("budget", "trials", "first", study.metric), tuple(rows), frozenset({1, 3}))
 
 

@@ -89,7 +89,10 @@ class Pages:
 
     def _draw(self, place: Place, query: Mapping[str, str]) -> list[b.Block]:
         if place.missing:
-            return [b.Heading("Nothing is here"), b.Text("missing", f"{place.missing} names no page; the studies are at /.", "note")]
+            return [
+                b.Heading("Nothing is here"),
+                b.Text("missing", f"{place.missing} names no page; the studies are at /.", "note"),
+            ]
         if place.study is None:
             return home_page({name: reader.snapshot() for name, reader in self.readers.items()})
         view = self.view(place.study, query)
@@ -98,7 +101,9 @@ class Pages:
     def view(self, study: str, query: Mapping[str, str]) -> View:
         snapshot = self.readers[study].snapshot()
         studies = {name: reader.snapshot for name, reader in self.readers.items()}
-        return View(snapshot, studies, self.logs, time.time(), dict(query), self.importances, self.cluster.state(snapshot))
+        return View(
+            snapshot, studies, self.logs, time.time(), dict(query), self.importances, self.cluster.state(snapshot)
+        )
 
     def pulse(self, place: Place, now: float) -> str:
         """A text that is another one when the page would be."""

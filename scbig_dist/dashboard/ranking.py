@@ -8,7 +8,11 @@ from typing import Any
 
 from scbig_dist.dashboard.trial import Trial
 
-BUDGETS = ("flow.steps", "autoencoder.epochs", "baseline.steps")  # settings that are a budget, where a study varies them
+BUDGETS = (
+    "flow.steps",
+    "autoencoder.epochs",
+    "baseline.steps",
+)  # settings that are a budget, where a study varies them
 SCBIG = "scbig"
 
 

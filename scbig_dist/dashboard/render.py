@@ -22,7 +22,9 @@ def mount(blocks: Sequence[b.Block]) -> list[Any]:
 
 def shape(blocks: Sequence[b.Block]) -> str:
     """What must be the same for an update in place; otherwise the page is drawn anew."""
-    return _hash(repr([(type(block).__name__ if _is_live(block) else "", getattr(block, "id", "")) for block in b.flat(blocks)]))
+    return _hash(
+        repr([(type(block).__name__ if _is_live(block) else "", getattr(block, "id", "")) for block in b.flat(blocks)])
+    )
 
 
 def marks(blocks: Sequence[b.Block]) -> dict[str, str]:
@@ -33,7 +35,10 @@ def marks(blocks: Sequence[b.Block]) -> dict[str, str]:
 def changes(block: b.Block) -> list[tuple[Any, dict[str, Any]]]:
     """(component, props) that bring a mounted block up to date; a grid's rows are the grid's own affair."""
     if isinstance(block, b.Chart):
-        return [({"part": "figure", "of": block.id}, {"data": block.figure}), ({"part": "caption", "of": block.id}, {"children": block.caption})]
+        return [
+            ({"part": "figure", "of": block.id}, {"data": block.figure}),
+            ({"part": "caption", "of": block.id}, {"children": block.caption}),
+        ]
     if isinstance(block, b.Choices):
         return [({"part": "choice", "of": each.name}, {"options": _options(each)}) for each in block.choices]
     if isinstance(block, b.Heading | b.Columns | b.Grid):
@@ -61,7 +66,9 @@ def _mount(block: b.Block) -> Any:
             return _grid(block)
         case b.Choices():
             return html.Div([_choice(each) for each in block.choices], className="choices")
-    return html.Div(_inside(block), id={"part": "block", "of": block.id}, className=f"block {type(block).__name__.lower()}-block")
+    return html.Div(
+        _inside(block), id={"part": "block", "of": block.id}, className=f"block {type(block).__name__.lower()}-block"
+    )
 
 
 def _inside(block: b.Block) -> Any:
@@ -102,7 +109,11 @@ def _progress(block: b.Progress) -> Any:
     total = max(block.total, 1)
     said = ", ".join(f"{part.n} {part.label}" for part in block.segments)
     parts = [
-        html.Span(className=f"part {part.tone}", style={"width": f"{100 * part.n / total:.3f}%"}, title=f"{part.n} {part.label}")
+        html.Span(
+            className=f"part {part.tone}",
+            style={"width": f"{100 * part.n / total:.3f}%"},
+            title=f"{part.n} {part.label}",
+        )
         for part in block.segments
         if part.n
     ]
@@ -117,9 +128,14 @@ def _table(block: b.Table) -> Any:
 
     if not block.columns:
         return html.Div([html.Span(_cell(cell)) for row in block.rows for cell in row], className="inline")
-    head = html.Thead(html.Tr([html.Th(column, className=kind(i), scope="col") for i, column in enumerate(block.columns)]))
+    head = html.Thead(
+        html.Tr([html.Th(column, className=kind(i), scope="col") for i, column in enumerate(block.columns)])
+    )
     body = [
-        html.Tr([html.Td(_cell(cell), className=kind(i)) for i, cell in enumerate(row)], className="strong" if r in block.strong else "")
+        html.Tr(
+            [html.Td(_cell(cell), className=kind(i)) for i, cell in enumerate(row)],
+            className="strong" if r in block.strong else "",
+        )
         for r, row in enumerate(block.rows)
     ]
     table = html.Div(html.Table([head, html.Tbody(body)]), className="wide", tabIndex="0")
@@ -127,14 +143,18 @@ def _table(block: b.Table) -> Any:
 
 
 def _code(block: b.Code) -> Any:
-    text = html.Pre(block.text or "–", id={"part": "code", "of": block.id}, className="tall" if block.tall else "", tabIndex="0")
+    text = html.Pre(
+        block.text or "–", id={"part": "code", "of": block.id}, className="tall" if block.tall else "", tabIndex="0"
+    )
     copy = dcc.Clipboard(content=block.text, title="copy", className="copy") if block.copy else None
     return html.Div([html.Div([html.Span(block.title), copy], className="code-head"), text], className="code")
 
 
 def _chart(block: b.Chart) -> Any:
     tools = [
-        html.Button(kind.upper(), className="save", title=f"download {block.title} as {kind.upper()}", **{"data-save": kind})
+        html.Button(
+            kind.upper(), className="save", title=f"download {block.title} as {kind.upper()}", **{"data-save": kind}
+        )
         for kind in ("png", "svg")
     ]
     graph = dcc.Graph(
@@ -142,7 +162,11 @@ def _chart(block: b.Chart) -> Any:
         figure={"data": [], "layout": {"height": block.height}},
         responsive=True,
         style={"height": f"{block.height}px"},
-        config={"displaylogo": False, "displayModeBar": "hover", "modeBarButtonsToRemove": ["toImage", "lasso2d", "select2d"]},
+        config={
+            "displaylogo": False,
+            "displayModeBar": "hover",
+            "modeBarButtonsToRemove": ["toImage", "lasso2d", "select2d"],
+        },
     )
     return html.Figure(
         [
@@ -176,9 +200,13 @@ def _grid(block: b.Grid) -> Any:
         [
             html.Div(
                 [
-                    dcc.Input(id="search", type="search", placeholder="search all columns", debounce=False, className="search"),
+                    dcc.Input(
+                        id="search", type="search", placeholder="search all columns", debounce=False, className="search"
+                    ),
                     html.Button("download CSV", id="csv", className="button"),
-                    html.A("compare selected", id="compare-selected", className="button off", **{"aria-disabled": "true"}),
+                    html.A(
+                        "compare selected", id="compare-selected", className="button off", **{"aria-disabled": "true"}
+                    ),
                     html.Span(id="shown", className="quiet"),
                 ],
                 className="grid-tools",

@@ -109,7 +109,9 @@ def _ask_for_token(server: flask.Flask, token: str) -> None:
         if not same(flask.request.form.get("token", ""), token):
             return _login_page("That is not the token."), 401
         response = flask.make_response(flask.redirect("/"))
-        response.set_cookie(COOKIE, mark, httponly=True, samesite="Strict", secure=flask.request.is_secure, max_age=7 * 86400)
+        response.set_cookie(
+            COOKIE, mark, httponly=True, samesite="Strict", secure=flask.request.is_secure, max_age=7 * 86400
+        )
         return response
 
 

@@ -34,7 +34,9 @@ class Served:
 
     def run(self) -> None:
         """Answer until the process is interrupted."""
-        waitress.serve(self.app.server, sockets=list(self.sockets), threads=THREADS, ident=None, clear_untrusted_proxy_headers=True)
+        waitress.serve(
+            self.app.server, sockets=list(self.sockets), threads=THREADS, ident=None, clear_untrusted_proxy_headers=True
+        )
 
 
 def make_pages(studies: Sequence[Path], address: str | None) -> Pages:
@@ -70,7 +72,9 @@ def _bind(host: str, port: int) -> tuple[socket.socket, ...]:
             remedy = f"--port {free} is free" if free else "name another one"
             raise UserError(f"--port {port}: busy on {host}; {remedy}") from None
         if error.errno in (errno.EACCES, errno.EADDRNOTAVAIL):
-            raise UserError(f"--host {host} --port {port}: {error.strerror}; take a port above 1023 and an address of this machine") from None
+            raise UserError(
+                f"--host {host} --port {port}: {error.strerror}; take a port above 1023 and an address of this machine"
+            ) from None
         raise
 
 

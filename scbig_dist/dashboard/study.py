@@ -128,7 +128,11 @@ class StudyReader:
             found, cluster = read_yaml(self.path / "study.yaml"), read_json(self.path / "ray.json").value
             asked, said = found.value, found.problem or ("" if found.there else "study.yaml is missing")
         else:
-            asked, cluster, said = before.asked, before.cluster, next((p for p in before.problems if "study.yaml" in p), "")
+            asked, cluster, said = (
+                before.asked,
+                before.cluster,
+                next((p for p in before.problems if "study.yaml" in p), ""),
+            )
         problems += [said] if said else []
         trials = self._trials(axes_of(asked), signature != self._asked_signature, problems)
         self._asked_signature = signature
@@ -137,7 +141,9 @@ class StudyReader:
         sweep = sweep_of(self.path, newest, now, locks)
         if not sweep.at_work:
             trials = {
-                name: replace(trial, status="interrupted", reason="its sweep ended first; sweep --resume goes on with it")
+                name: replace(
+                    trial, status="interrupted", reason="its sweep ended first; sweep --resume goes on with it"
+                )
                 if trial.status == "running"
                 else trial
                 for name, trial in trials.items()
@@ -153,7 +159,9 @@ class StudyReader:
         if same:
             return replace(before, at=now, sweep=sweep, locks=locks)
         return replace(
-            fresh, version=before.version + 1, rows_version=before.rows_version + (not same_rows or asked != before.asked)
+            fresh,
+            version=before.version + 1,
+            rows_version=before.rows_version + (not same_rows or asked != before.asked),
         )
 
     def _trials(self, axes: Sequence[str], anew: bool, problems: list[str]) -> dict[str, Trial]:

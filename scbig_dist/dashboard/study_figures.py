@@ -28,7 +28,9 @@ CURVE_POINTS = 120
 
 
 def settings_line(study: Snapshot, trial: Trial) -> str:
-    return "<br>".join(f"{escape(a)} = {escape(setting_text(trial.values[a]))}" for a in study.axes if a in trial.values)
+    return "<br>".join(
+        f"{escape(a)} = {escape(setting_text(trial.values[a]))}" for a in study.axes if a in trial.values
+    )
 
 
 def escape(text: str) -> str:
@@ -85,8 +87,16 @@ def lanes(study: Snapshot, now: float) -> Figure | None:
         for status, bars in placed.items()
     ]  # fmt: skip
     order = [str(i + 1) for i in range(n_places(found))]
-    y = {"title": {"text": "place"}, "type": "category", "categoryorder": "array", "categoryarray": order[::-1], "showgrid": False}
-    return figure(traces, time_axis("time, UTC"), y, barmode="overlay", bargap=0.25, uniformtext={"minsize": 10, "mode": "hide"})
+    y = {
+        "title": {"text": "place"},
+        "type": "category",
+        "categoryorder": "array",
+        "categoryarray": order[::-1],
+        "showgrid": False,
+    }
+    return figure(
+        traces, time_axis("time, UTC"), y, barmode="overlay", bargap=0.25, uniformtext={"minsize": 10, "mode": "hide"}
+    )
 
 
 def curves(study: Snapshot, logs: Logs) -> tuple[Figure | None, int]:
@@ -111,5 +121,3 @@ def curves(study: Snapshot, logs: Logs) -> tuple[Figure | None, int]:
         })  # fmt: skip
     traces.sort(key=lambda t: t["opacity"])
     return (figure(traces, "micro-step", label(metric)) if traces else None), len(traces)
-
-

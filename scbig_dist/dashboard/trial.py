@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scbig_dist.dashboard.files import Found, last_record, number, read_bytes, read_json, read_yaml, signature, text, whole
+from scbig_dist.dashboard.files import (
+    Found,
+    last_record,
+    number,
+    read_bytes,
+    read_json,
+    read_yaml,
+    signature,
+    text,
+    whole,
+)
 from scbig_dist.settings import flatten
 
 ENDED = ("finished", "stopped", "failed")
@@ -154,7 +164,9 @@ def _open(
         id=folder.name,
         folder=folder,
         values={address: flat[address] for address in addresses if address in flat},
-        scores={n: v for n, each in last.items() if judged and n.startswith("val_") and (v := number(each)) is not None},
+        scores={
+            n: v for n, each in last.items() if judged and n.startswith("val_") and (v := number(each)) is not None
+        },
         costs={n: v for n in COSTS if (v := number(last.get(n))) is not None},
         budget=known["step"] if judged else 0,
         began=began,

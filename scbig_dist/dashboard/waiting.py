@@ -17,7 +17,7 @@ from scbig_dist.dashboard.trial import Trial
 MOST_LISTED = 50
 MOST_POINTS = 10_000  # of a grid that is written out
 UNITS = {"CPU": 1.0, "GPU": 1.0, "memory": 1e9}
-NAMES = {"CPU": "CPU", "GPU": "GPU", "memory": "GB of memory"}
+NAMES = {"CPU": "CPUs", "GPU": "GPUs", "memory": "GB of memory"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,11 @@ def waiting_trials(study: Snapshot, cluster: Cluster) -> list[Waiting]:
     found = []
     for number_ in range(begun, min(study.n_trials, begun + MOST_LISTED)):
         name, values = points[number_] if number_ < len(points) else ("", None)
-        found.append(Waiting(f"{number_:04d}", name, values, reason(study, cluster, values or {}, number_ - begun, values is None)))
+        found.append(
+            Waiting(
+                f"{number_:04d}", name, values, reason(study, cluster, values or {}, number_ - begun, values is None)
+            )
+        )
     return found
 
 
@@ -77,21 +81,33 @@ def reason(study: Snapshot, cluster: Cluster, values: Mapping[str, Any], place: 
             if total and total - used < amount - 1e-9:
                 have = f"{used / UNITS[name]:.3g} of {total / UNITS[name]:.3g} {NAMES[name]}"
                 return f"{asks}; {have} are in use{who}. " + _turn(place, running) + later
-        return f"{asks}; the cluster has room for it: its process is being started, or the sweep is scoring. " + _turn(place, running) + later
+        return (
+            f"{asks}; the cluster has room for it: its process is being started, or the sweep is scoring. "
+            + _turn(place, running)
+            + later
+        )
     if running:
-        return f"{asks}; {len(running)} run at once{who}. " + _turn(place, running) + later
+        return f"{asks}; as many as run at once do{who}. " + _turn(place, running) + later
     return f"{asks}; the sweep is starting its first processes." + later
 
 
 def _turn(place: int, running: Sequence[Trial]) -> str:
     if not running:
         return "It is next." if place == 0 else f"{place} {'trial stands' if place == 1 else 'trials stand'} before it."
-    return "It is next when one of them ends." if place == 0 else f"{place} {'trial stands' if place == 1 else 'trials stand'} before it."
+    return (
+        "It is next: it starts when a running trial ends."
+        if place == 0
+        else f"{place} {'trial stands' if place == 1 else 'trials stand'} before it."
+    )
 
 
 def _names(trials: Sequence[Trial]) -> str:
     names = [trial.id for trial in trials]
-    return f" (trials {', '.join(names[:8])}{' …' if len(names) > 8 else ''})" if names else ""
+    return (
+        f" (trial{'s' if len(names) > 1 else ''} {', '.join(names[:8])}{' …' if len(names) > 8 else ''})"
+        if names
+        else ""
+    )
 
 
 def needs_of(study: Snapshot, values: Mapping[str, Any]) -> dict[str, float]:
@@ -101,16 +117,24 @@ def needs_of(study: Snapshot, values: Mapping[str, Any]) -> dict[str, float]:
         found = number(values.get(address, study.config.get(address)))
         return default if found is None else found
 
-    wanted = {"CPU": setting("train.threads", 1.0), "GPU": setting("train.gpus", 0.0), "memory": 1e9 * setting("train.memory_gb", 0.0)}
+    wanted = {
+        "CPU": setting("train.threads", 1.0),
+        "GPU": setting("train.gpus", 0.0),
+        "memory": 1e9 * setting("train.memory_gb", 0.0),
+    }
     workers = setting("train.workers", 1.0)
-    return {name: amount * (workers if name == "CPU" and workers > 1 else 1.0) for name, amount in wanted.items() if amount > 0}
+    return {
+        name: amount * (workers if name == "CPU" and workers > 1 else 1.0)
+        for name, amount in wanted.items()
+        if amount > 0
+    }
 
 
 def said(needs: Mapping[str, float]) -> str:
     parts = []
     for name, amount in needs.items():
         n = amount / UNITS[name]
-        parts.append(f"{n:g} {NAMES[name]}{'s' if n != 1 and name != 'memory' else ''}")
+        parts.append(f"{n:g} {NAMES[name].removesuffix('s') if n == 1 else NAMES[name]}")
     return " and ".join(parts) or "nothing"
 
 
