@@ -281,7 +281,7 @@ def test_dashboard_rejects_a_folder_that_is_no_study(tmp_path):
     with pytest.raises(UserError, match=r"no study \(no study.yaml"):
         check_study(tmp_path)
     write_study(tmp_path / "inside")
-    with pytest.raises(UserError, match="it holds studies: .*inside"):
+    with pytest.raises(UserError, match=r"it holds studies: .*inside"):
         check_study(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="a file"):

@@ -33,8 +33,8 @@ from scbig_dist.cluster.session import Session, ray_session
 from scbig_dist.cluster.shared import require_shared_run
 from scbig_dist.cluster.show import Board, print_plan
 from scbig_dist.cluster.study import read_study
-from scbig_dist.cluster.timing import timing_task
 from scbig_dist.cluster.study_schema import STUDY_SCHEMA
+from scbig_dist.cluster.timing import timing_task
 from scbig_dist.cluster.trial import run_trial, score_task
 from scbig_dist.cluster.trials import (
     ERROR_FILE,

@@ -24,8 +24,8 @@ from dash import (
     set_props,
 )
 
-from scbig_dist.dashboard.pages import Place, Pages, place_of
-from scbig_dist.dashboard.render import changes, marks, mount, shape
+from scbig_dist.dashboard.pages import Pages, Place, place_of
+from scbig_dist.dashboard.render import changes, extra, marks, mount, shape
 
 POLL_SECONDS = 2.0
 ASSETS = Path(__file__).parent / "assets"
@@ -117,7 +117,7 @@ def _layout() -> Any:
                                 id="theme-button",
                                 className="icon",
                                 title="light or dark",
-                                **{"aria-label": "light or dark"},
+                                **extra({"aria-label": "light or dark"}),
                             ),
                         ],
                         className="right",
@@ -147,7 +147,7 @@ def _nav(pages: Pages, place: Place) -> Any:
     ]
     return html.Nav(
         [dcc.Link("scbig", href="/", className="brand"), studies, html.Span(links, className="links")],
-        **{"aria-label": "pages"},
+        **extra({"aria-label": "pages"}),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -169,7 +169,7 @@ def _published_best(study: Snapshot) -> tuple[dict[str, float], str]:
 
 
 def trial_href(study: Snapshot, trial: str) -> str:
-    return f"/study/{study.id}/trial/{quote(trial, safe=str())}"
+    return f"/study/{study.id}/trial/{quote(trial, safe='')}"
 
 
 def best_of_baselines(study: Snapshot, best: Trial, metric: str) -> tuple[str, float] | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scbig_dist.dashboard.beside import trial_href
-from scbig_dist.dashboard.blocks import Block, Chart, Choice, Choices, Columns, Heading, Link, Table, Text
+from scbig_dist.dashboard.blocks import Block, Cell, Chart, Choice, Choices, Columns, Heading, Link, Table, Text
 from scbig_dist.dashboard.conditions import paired_tests, per_condition
 from scbig_dist.dashboard.curve_figures import curves_over_another
 from scbig_dist.dashboard.figures import setting_text
 from scbig_dist.dashboard.study import Snapshot
 from scbig_dist.dashboard.trial import Trial, config_of
 from scbig_dist.dashboard.view import View
-from scbig_dist.report.wording import MISSING, METRIC_ORDER, arrow, bare, duration, score
+from scbig_dist.report.wording import METRIC_ORDER, MISSING, arrow, bare, duration, score
 from scbig_dist.report.wording import number as shown
 from scbig_dist.settings import flatten
 
@@ -102,7 +102,7 @@ def _budgets(few: Sequence[tuple[str, Snapshot, Trial]]) -> str:
 def _scores(few: Sequence[tuple[str, Snapshot, Trial]], view: View) -> Block:
     metrics = [f"{part}_{m}" for part in ("val", "test") for m in METRIC_ORDER[:4]]
     kept = [m for m in dict.fromkeys([view.study.metric, *metrics]) if any(m in t.scores for _, _, t in few)]
-    rows = []
+    rows = list[tuple[Cell, ...]]()
     for key, study, trial in few:
         cells = [score(trial.scores.get(m), bare(m)) for m in kept]
         costs = [

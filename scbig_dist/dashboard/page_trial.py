@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
 from scbig_dist.dashboard.beside import trial_href
 from scbig_dist.dashboard.blocks import (

@@ -49,9 +49,9 @@ def stage_progress(study: Snapshot, trial: Trial) -> tuple[float | None, str]:
         if of:
             return min(trial.step / of, 1.0), f"flow, {trial.step:,} of {of:,} micro-steps"
     if trial.stage == "cells":
-        of = number(study.setting(trial, "baseline.steps"))
-        if of:
-            return min(trial.step / of, 1.0), f"training, {trial.step:,} of at most {of:,.0f} steps"
+        most = number(study.setting(trial, "baseline.steps"))
+        if most:
+            return min(trial.step / most, 1.0), f"training, {trial.step:,} of at most {most:,.0f} steps"
     return None, f"{trial.stage}, step {trial.step:,}"
 
 

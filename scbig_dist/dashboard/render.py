@@ -15,6 +15,11 @@ from scbig_dist.dashboard.grid import column_defs, grid_options
 LONG = 44  # characters from which on a column of words may break its lines
 
 
+def extra(attributes: dict[str, Any]) -> dict[str, Any]:
+    """`aria-…` and `data-…`, which are no Python names."""
+    return attributes
+
+
 def mount(blocks: Sequence[b.Block]) -> list[Any]:
     """The components of a page."""
     return [_mount(block) for block in blocks]
@@ -29,7 +34,7 @@ def shape(blocks: Sequence[b.Block]) -> str:
 
 def marks(blocks: Sequence[b.Block]) -> dict[str, str]:
     """{id: a hash of what is shown there}."""
-    return {block.id: _hash(repr(block)) for block in b.flat(blocks) if not isinstance(block, b.Heading)}
+    return {block.id: _hash(repr(block)) for block in b.flat(blocks) if not isinstance(block, b.Heading | b.Columns)}
 
 
 def changes(block: b.Block) -> list[tuple[Any, dict[str, Any]]]:
@@ -118,7 +123,7 @@ def _progress(block: b.Progress) -> Any:
         if part.n
     ]
     legend = [html.Span([html.I(className=f"key {p.tone}"), f"{p.n} {p.label}"]) for p in block.segments]
-    bar = html.Div(parts, className="bar", role="img", **{"aria-label": f"of {block.total} trials: {said}"})
+    bar = html.Div(parts, className="bar", role="img", **extra({"aria-label": f"of {block.total} trials: {said}"}))
     return html.Div([bar, html.Div(legend, className="legend")], className="progress")
 
 
@@ -153,7 +158,10 @@ def _code(block: b.Code) -> Any:
 def _chart(block: b.Chart) -> Any:
     tools = [
         html.Button(
-            kind.upper(), className="save", title=f"download {block.title} as {kind.upper()}", **{"data-save": kind}
+            kind.upper(),
+            className="save",
+            title=f"download {block.title} as {kind.upper()}",
+            **extra({"data-save": kind}),
         )
         for kind in ("png", "svg")
     ]
@@ -205,7 +213,10 @@ def _grid(block: b.Grid) -> Any:
                     ),
                     html.Button("download CSV", id="csv", className="button"),
                     html.A(
-                        "compare selected", id="compare-selected", className="button off", **{"aria-disabled": "true"}
+                        "compare selected",
+                        id="compare-selected",
+                        className="button off",
+                        **extra({"aria-disabled": "true"}),
                     ),
                     html.Span(id="shown", className="quiet"),
                 ],

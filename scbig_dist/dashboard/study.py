@@ -123,9 +123,12 @@ class StudyReader:
 
     def _look(self) -> Snapshot:
         before, problems = self._snapshot, list[str]()
+        asked: Mapping[str, Any]
+        cluster: Mapping[str, Any]
         signature = signatures(self.path, ("study.yaml", "ray.json"))
         if before is None or signature != self._asked_signature:
-            found, cluster = read_yaml(self.path / "study.yaml"), read_json(self.path / "ray.json").value
+            found = read_yaml(self.path / "study.yaml")
+            cluster = read_json(self.path / "ray.json").value
             asked, said = found.value, found.problem or ("" if found.there else "study.yaml is missing")
         else:
             asked, cluster, said = (

@@ -21,7 +21,7 @@ from scbig_dist.dashboard.progress import Span, n_places, spans
 from scbig_dist.dashboard.ranking import running_best
 from scbig_dist.dashboard.study import Snapshot
 from scbig_dist.dashboard.trial import Trial
-from scbig_dist.report.wording import duration, score
+from scbig_dist.report.wording import duration
 
 MOST_CURVES = 60
 CURVE_POINTS = 120
@@ -104,7 +104,7 @@ def curves(study: Snapshot, logs: Logs) -> tuple[Figure | None, int]:
     best, metric = study.best, study.metric
     ranked = [t for group in study.groups for t in group.trials]
     shown = [*study.of("running"), *ranked, *study.of("failed")][:MOST_CURVES]
-    traces = []
+    traces = list[dict[str, Any]]()
     for trial in shown:
         xs, ys = logs(trial.folder / "metrics.jsonl").judged.points("micro_step", metric, CURVE_POINTS)
         if not xs:

@@ -21,7 +21,7 @@ class View:
     query: Mapping[str, str] = field(default_factory=dict)
     """What the reader has set, as it stands in the URL; never trusted."""
     importances: Importances = field(default_factory=Importances)
-    cluster: Cluster = Cluster()
+    cluster: Cluster = field(default_factory=Cluster)
 
     def chosen(self, name: str, allowed: list[str], default: str = "") -> str:
         """A choice of the reader's, or the default where it is none of those allowed."""

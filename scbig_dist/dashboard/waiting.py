@@ -156,7 +156,7 @@ def held_up(study: Snapshot) -> list[str]:
     return lines
 
 
-def _held_up(lock: Lock, file: str, locks: Sequence[Lock], by_pid: Mapping[int | None, str]) -> str:
+def _held_up(lock: Lock, file: str, locks: Sequence[Lock], by_pid: Mapping[int, str]) -> str:
     kind = file.removeprefix(".").split("-")[0]
     holder = next((other.pid for other in locks if other.inode == lock.inode and not other.waits), 0)
     who = f"Trial {by_pid[lock.pid]}" if lock.pid in by_pid else f"The trial of process {lock.pid}"
