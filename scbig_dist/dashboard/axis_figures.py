@@ -22,7 +22,7 @@ from scbig_dist.dashboard.figures import (
 from scbig_dist.dashboard.study import Snapshot
 from scbig_dist.dashboard.study_figures import escape, settings_line
 from scbig_dist.dashboard.trial import Trial
-from scbig_dist.report.wording import LOWER_IS_BETTER, bare
+from scbig_dist.report.wording import arrow
 
 MOST_LEVELS = 16  # of an axis, for a mean per setting
 # Cividis without its ends, which would vanish on a page that is as dark or as light.
@@ -36,7 +36,7 @@ def value_of(trial: Trial, name: str) -> float | None:
 
 
 def is_better_low(name: str) -> bool:
-    return name in COSTS_DOWN or bare(name) in LOWER_IS_BETTER
+    return name in COSTS_DOWN or arrow(name) == "↓"
 
 
 def parallel(study: Snapshot, trials: Sequence[Trial], metric: str) -> Figure | None:

@@ -15,10 +15,11 @@ from scbig_dist.dashboard.files import Kept, number, read_json, read_yaml, text
 from scbig_dist.dashboard.study import Snapshot
 from scbig_dist.dashboard.trial import Trial
 from scbig_dist.errors import UserError
+from scbig_dist.metrics.summary import METRICS
 from scbig_dist.report.published import SETTINGS, Comparison, compare, read_published
 from scbig_dist.report.reading import RunFiles, StudyFiles
 from scbig_dist.report.tables import published_table
-from scbig_dist.report.wording import METHOD_ORDER, METRIC_ORDER, MISSING, arrow, bare, in_order, score
+from scbig_dist.report.wording import METHOD_ORDER, MISSING, arrow, bare, in_order, score
 
 SHOWN = ("pearson_delta", "pearson_delta_de", "acc", "mse", "e_dist")
 
@@ -125,7 +126,7 @@ def best_table(study: Snapshot) -> Block:
         )
     scores, rows, strong = scores_of(best.folder), list[tuple[Any, ...]](), frozenset[int]()
     own = text(read_json(best.folder / "scores_meta.json").value.get("model")) or "scBIG"
-    metrics = [m for m in METRIC_ORDER if m in SHOWN]
+    metrics = [m for m in METRICS if m in SHOWN]
     if scores:
         for method in in_order(list(scores), METHOD_ORDER):
             if method == own:

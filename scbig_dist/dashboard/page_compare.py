@@ -12,7 +12,8 @@ from scbig_dist.dashboard.figures import setting_text
 from scbig_dist.dashboard.study import Snapshot
 from scbig_dist.dashboard.trial import Trial, config_of
 from scbig_dist.dashboard.view import View
-from scbig_dist.report.wording import METRIC_ORDER, MISSING, arrow, bare, duration, score
+from scbig_dist.metrics.summary import METRICS
+from scbig_dist.report.wording import MISSING, arrow, bare, duration, score
 from scbig_dist.report.wording import number as shown
 from scbig_dist.settings import flatten
 
@@ -100,7 +101,7 @@ def _budgets(few: Sequence[tuple[str, Snapshot, Trial]]) -> str:
 
 
 def _scores(few: Sequence[tuple[str, Snapshot, Trial]], view: View) -> Block:
-    metrics = [f"{part}_{m}" for part in ("val", "test") for m in METRIC_ORDER[:4]]
+    metrics = [f"{part}_{m}" for part in ("val", "test") for m in METRICS[:4]]
     kept = [m for m in dict.fromkeys([view.study.metric, *metrics]) if any(m in t.scores for _, _, t in few)]
     rows = list[tuple[Cell, ...]]()
     for key, study, trial in few:

@@ -11,7 +11,8 @@ from scbig_dist.dashboard.progress import silence, stage_progress
 from scbig_dist.dashboard.study import Snapshot
 from scbig_dist.dashboard.trial import Trial
 from scbig_dist.dashboard.view import View
-from scbig_dist.report.wording import METRIC_ORDER, arrow, bare, score
+from scbig_dist.metrics.summary import METRICS
+from scbig_dist.report.wording import arrow, bare, score
 
 NOT_RECORDED = "not recorded"
 
@@ -46,7 +47,7 @@ def columns_of(study: Snapshot) -> tuple[Column, ...]:
     """Ranks and settings first, then every metric that a trial has, costs, place, and why."""
     metric = study.metric
     names = {name for t in study.trials.values() for name in t.scores if name != metric}
-    order = {f"{part}_{m}": (i, j) for i, part in enumerate(("val", "test")) for j, m in enumerate(METRIC_ORDER)}
+    order = {f"{part}_{m}": (i, j) for i, part in enumerate(("val", "test")) for j, m in enumerate(METRICS)}
     rest = sorted(names, key=lambda n: (*order.get(n, (n.startswith("test_"), 99)), n))
     numeric = {a for a in study.axes if _is_numeric(study, a)}
     text = [Column("trial", "trial", "trial", 90, pinned=True), Column("status", "status", "status", 122)]
