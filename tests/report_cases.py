@@ -79,7 +79,7 @@ def write_study(
                 "n_parameters": 1_000_000 + i,
                 "budget": 3000 if status == "finished" else 1000,
             }
-            nested: dict[str, Any] = {"flow": {"steps": 3000}}
+            nested: dict[str, Any] = {"flow": {"steps": 3000, "accumulate": 20}}
             for address, value in zip(axes, values, strict=True):
                 section, name = address.split(".")
                 nested.setdefault(section, {})[name] = value

@@ -19,8 +19,7 @@ from scbig_dist.settings import addresses, load_config, read_values, with_values
 ROOT = Path(__file__).resolve().parents[1]
 PRESETS = sorted((ROOT / "configs").glob("*.yaml"))
 STUDIES = sorted((ROOT / "tune").glob("*.py"))
-# One way of pooling targets, and one of their vectors, is what `full` has; weak scaling ends where strong scaling begins.
-N_REPEATED = {"ablation.py": 2, "workers.py": 2}
+N_REPEATED = {"ablation.py": 2}  # one way of pooling targets, and one of their vectors, is what `full` has
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.name)
@@ -128,7 +127,12 @@ def test_published_values_are_tables_with_a_source():
 def test_published_values_equal_the_transcript(shared_data: Path):
     transcript = yaml.safe_load((shared_data.parent / "published.yaml").read_text())
     book = yaml.safe_load((ROOT / "tune" / "published.yaml").read_text())
-    assert {name: book[name] for name in transcript} == transcript
+    # Times have columns and names here; test_report_appendices.py compares their numbers.
+    relaid = {"step_time_losses", "step_time_n_modules", "scaling_hvg"}
+    assert {name: book[name] for name in transcript if name not in relaid} == {
+        name: table for name, table in transcript.items() if name not in relaid
+    }
+    assert book["scaling_hvg"]["rows"] == transcript["scaling_hvg"]["rows"]
 
 
 def test_config_rejects_more_parts_than_a_batch_has_cells():

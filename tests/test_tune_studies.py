@@ -16,6 +16,7 @@ from scbig_dist.cluster.session import ray_session
 from scbig_dist.cluster.study import read_study
 from scbig_dist.cluster.tune import run_sweep
 from scbig_dist.errors import UserError
+from scbig_dist.report import write_report
 from scbig_dist.screen.simulate import simulate_screen
 from scbig_dist.screen.simulate_truth import Recipe
 from scbig_dist.settings import build_config
@@ -95,13 +96,17 @@ def session() -> Iterator[None]:
 @pytest.mark.ray
 @pytest.mark.usefixtures("session")
 def test_a_study_that_only_times_trains_nothing_and_is_reported(tmp_path: Path, store: str):
-    points = {"K = genes": {"grc.n_modules": "genes"}}
+    points = {"K 1": {"grc.n_modules": 1}, "K = genes": {"grc.n_modules": "genes"}}
     path = write_study(tmp_path / "s.py", points=points, timed="only", published="step_time_n_modules")
     run_sweep(path, tmp_path / "out", {"store": store})
     table = pd.read_parquet(tmp_path / "out" / "trials.parquet").set_index("name")
-    assert list(table["status"]) == ["finished"] and (table[["stage1_ms", "stage2_gb"]] > 0).all(axis=None)
+    assert list(table["status"]) == ["finished"] * 2 and (table[["stage1_ms", "stage2_gb"]] > 0).all(axis=None)
     assert table.loc["K = genes", "grc.n_modules"] == 60 and "val_pearson_delta" not in table
     assert not list((tmp_path / "out").glob("trials/*/metrics.jsonl"))
+    page = write_report(tmp_path / "out").with_suffix(".md").read_text()
+    assert "Nothing was trained" in page and "n\\_modules 2,051" in page and "simulated" in page
+    assert "data: simulated" not in page and "Best trial" not in page  # steps are timed on random cells
+    assert (tmp_path / "out" / "report" / "costs.png").is_file()
 
 
 @pytest.mark.ray

@@ -12,7 +12,7 @@ points = {
     "both": {},
 }
 timed = "alone"
-published = "ablation_alignment"
+published = ["ablation_alignment", "step_time_losses"]
 scales = {
     "cpu": {
         "base": "../configs/cpu_small.yaml",

@@ -14,6 +14,7 @@ points = {
     "K = genes": {"grc.n_modules": "genes", "autoencoder.batch": 128},
 }
 timed = "only"
+published = "step_time_n_modules"
 # The paper's block and pooling, narrow: `cpu_small.yaml` has a block that many modules cost less.
 scales = {
     "cpu": {"base": "../configs/cpu_small.yaml", "fixed": {"gcae.block": "full", "gcae.pooling": "mean"}},

@@ -11,6 +11,7 @@ axes = {
     "train.seed": [0, 1, 2, 3, 4],
 }
 test = "all"  # nothing is chosen: the question is how far equal trainings differ
+published = ["seed_std", "confidence"]
 scales = {
     "cpu": {
         "base": "../configs/cpu_small.yaml",

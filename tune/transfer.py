@@ -15,6 +15,7 @@ points = {
         "align.lambda_path": 0.0,
     },  # configs/cellflow.yaml
 }
+published = "transfer_k562_to_rpe1"
 # Two glioblastoma lines of McFaline 2023, 9 knock-downs in each: a small real screen.
 scales = {
     "cpu": {

@@ -43,6 +43,7 @@ class RayWorkerContext:
         context = ray.train.get_context()
         self.rank = context.get_world_rank()
         self.world_size = context.get_world_size()
+        self.local_rank = context.get_local_rank()
         self.device: torch.device = get_device()
         self._run = run
 

@@ -16,7 +16,8 @@ from scbig_dist.dashboard.study import Snapshot
 from scbig_dist.dashboard.trial import Trial
 from scbig_dist.errors import UserError
 from scbig_dist.metrics.summary import METRICS
-from scbig_dist.report.published import SETTINGS, Comparison, compare, read_published
+from scbig_dist.report.printed import SETTINGS, read_published
+from scbig_dist.report.published import Comparison, compare
 from scbig_dist.report.reading import RunFiles, StudyFiles
 from scbig_dist.report.tables import published_table
 from scbig_dist.report.wording import METHOD_ORDER, MISSING, arrow, bare, in_order, score
@@ -73,7 +74,7 @@ def study_files(study: Snapshot) -> StudyFiles:
     rows = []
     for trial in study.trials.values():
         if trial.is_over:
-            known = {a: study.config[a] for a in SETTINGS.values() if a in study.config}
+            known = {a: study.config[a] for a in (*SETTINGS.values(), "gcae.pooling") if a in study.config}
             row = {"trial": trial.id, "name": trial.name, "status": trial.status}
             rows.append(row | known | dict(trial.values) | dict(trial.scores) | dict(trial.costs))
     return StudyFiles(study.path, dict(study.asked), pd.DataFrame(rows), Runs(study))  # type: ignore[arg-type]

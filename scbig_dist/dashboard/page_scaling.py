@@ -13,7 +13,7 @@ from scbig_dist.dashboard.study import Snapshot
 from scbig_dist.dashboard.study_figures import escape, settings_line
 from scbig_dist.dashboard.trial import Trial
 from scbig_dist.dashboard.view import View
-from scbig_dist.report.published import read_published
+from scbig_dist.report.printed import read_published
 
 SIZES = {"panel.n_hvg": "HVGs", "grc.n_modules": "modules K", "train.workers": "workers"}
 SIZE_COLUMNS = {"panel.n_hvg": "n_genes", "grc.n_modules": "n_modules"}
@@ -97,10 +97,11 @@ def published_points(size: str, measure: str) -> tuple[list[tuple[float, float, 
     hardware = book.get("hardware", {})
     if measure == "autoencoder_step_ms" and size == "grc.n_modules":
         rows = [
-            (float(k), float(ms), f"K {setting_text(k)}, batch {batch}") for k, batch, ms in book["step_time_n_modules"]
+            (float(k), float(ms), f"K {setting_text(k)}, batch {batch}")
+            for k, batch, ms in book["step_time_n_modules"]["rows"].values()
         ]
         return rows, f"table 8, {hardware.get('default')}"
-    column = {"step_ms": "step_ms", "test_pearson_delta": "pearson_delta"}.get(measure, "")
+    column = {"step_ms": "stage2_ms", "test_pearson_delta": "pearson_delta"}.get(measure, "")
     table, at = book["scaling_hvg"], SIZE_COLUMNS.get(size)
     found = []
     for name, row in table["rows"].items():

@@ -77,6 +77,10 @@ def read_run(path: Path) -> RunFiles:
         "metrics.jsonl": "no training step was logged",
     }
     run.config = _mapping(path / "config.yaml", yaml.safe_load, run.problems)
+    timing = _mapping(path / "timing.json", json.loads, run.problems, quiet=True)
+    if timing and not (path / "run.json").exists():  # a trial whose steps were timed, and nothing trained
+        run.summary = timing
+        return run
     run.summary = _mapping(path / "run.json", json.loads, run.problems, remedy["run.json"])
     run.scores = {
         method: metrics

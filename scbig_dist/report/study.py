@@ -12,9 +12,11 @@ import yaml
 from scbig_dist.errors import UserError
 from scbig_dist.report import study_figures as figures
 from scbig_dist.report.document import Block, Code, Document, Heading, Picture, Text
-from scbig_dist.report.published import compare, read_published
+from scbig_dist.report.printed import COSTS, read_published
+from scbig_dist.report.published import Comparison, compare
 from scbig_dist.report.reading import StudyFiles
 from scbig_dist.report.run import data_sentence, scores_blocks
+from scbig_dist.report.study_costs import points_blocks, ratio_picture, repeats_blocks, timed_blocks, workers_blocks
 from scbig_dist.report.tables import facts_table, published_table, trials_table
 from scbig_dist.report.wording import arrow, bare, is_missing, score, setting
 from scbig_dist.settings import addresses
@@ -44,10 +46,12 @@ def study_document(study: StudyFiles) -> Document:
         return document
     best = best_trial(study.trials, question)
     document.add(Heading("Trials"), Text(_counts(study)))
-    document.add(trials_table(study.trials, question.axes, question.column, question.mode, best))
+    document.add(trials_table(study.trials, question.axes, question.column, question.mode, best), *timed_blocks(study))
     document.add(*_left_out(study))
-    document.add(*_pictures(study, question, best))
-    document.add(*_best(study, question, best))
+    document.add(*points_blocks(study), *repeats_blocks(study, question.axes), *workers_blocks(study))
+    if study.asked.get("timed") != "only":  # what is only timed has no score to draw or to choose by
+        document.add(*_pictures(study, question, best))
+        document.add(*_best(study, question, best))
     document.add(*_published(study, question))
     document.add(Heading("Machine"), Text("Hardware of the trials: " + _hardware(study)))
     return document
@@ -192,12 +196,23 @@ def _published(study: StudyFiles, question: Question) -> list[Block]:
             blocks.append(Text(f"{error}.", "note"))
             continue
         blocks += [
-            Text(f"The paper's {comparison.printed_as}, beside the test scores of this study. {comparison.source}."),
+            Text(
+                f"The paper's {comparison.printed_as}, beside {_what(comparison)} of this study. {comparison.source}."
+            ),
             Text(f"Published hardware: {comparison.hardware}."),
             Text(f"Our hardware: {_hardware(study)}."),
             published_table(comparison),
         ]
+        picture = ratio_picture(comparison)
+        blocks += [] if picture is None else [picture]
     return blocks
+
+
+def _what(comparison: Comparison) -> str:
+    costs = {row.metric in COSTS for row in comparison.rows}
+    return (
+        "the test scores" if costs == {False} else "the times" if costs == {True} else "test scores, times and memory"
+    )
 
 
 def _hardware(study: StudyFiles) -> str:

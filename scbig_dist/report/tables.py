@@ -10,7 +10,8 @@ import pandas as pd
 
 from scbig_dist.metrics.summary import METRICS, best, counted
 from scbig_dist.report.document import Table
-from scbig_dist.report.published import Comparison
+from scbig_dist.report.printed import COSTS, INTERVAL
+from scbig_dist.report.published import DEVIATIONS, Comparison
 from scbig_dist.report.reading import RunFiles
 from scbig_dist.report.wording import (
     METHOD_ORDER,
@@ -30,6 +31,9 @@ from scbig_dist.report.wording import (
 # A table of trials with every metric twice would be too wide to read: these, and the study's own metric.
 TRIAL_METRICS = ("pearson_delta", "pearson_delta_de", "acc", "mse", "e_dist")
 CEILING = "noise ceiling"  # in no race
+SHOWN_COSTS = (
+    "stage1_ms", "stage2_ms", "stage1_gb", "stage2_gb", "step_ms", "peak_mem_gb", "peak_gpu_gb", "n_parameters",
+)  # fmt: skip
 STATUS_ORDER = {"finished": 0, "stopped": 1, "failed": 2}
 
 
@@ -38,7 +42,7 @@ def trials_table(trials: pd.DataFrame, axes: list[str], column: str, mode: str, 
     ranked = _ranked(trials, column, mode)
     named = [column, *(f"{p}_{m}" for p in ("val", "test") for m in TRIAL_METRICS)]
     metrics = [c for c in dict.fromkeys(named) if c in ranked and ranked[c].notna().any()]
-    costs = [c for c in ("step_ms", "peak_mem_gb", "n_parameters") if c in ranked and ranked[c].notna().any()]
+    costs = [c for c in SHOWN_COSTS if c in ranked and ranked[c].notna().any()]
     names = ["name"] if "name" in ranked and ranked["name"].fillna("").astype(bool).any() else []
     columns = [
         "trial",
@@ -122,8 +126,13 @@ def _known(value: Any) -> float | None:
 
 
 def published_table(comparison: Comparison) -> Table:
-    """The paper's number, ours, the difference, and whether the two can be compared."""
-    columns = ("setting", "metric", "published", "ours", "difference", "comparable", "why not")
+    """The paper's number, ours, the difference, and whether the two can be compared.
+
+    Times of two machines are also shown as multiples of the table's reference row, each on its own machine.
+    """
+    ratios = ("published ×", "ours ×") if any(row.published_ratio is not None for row in comparison.rows) else ()
+    apart = ratios or ("difference",)  # of two machines' times a difference says nothing
+    columns = ("setting", "metric", "published", "ours", *apart, "comparable", "why not")
     marks = reason_marks(comparison)
     rows, above = [], ""
     for row in comparison.rows:
@@ -132,16 +141,34 @@ def published_table(comparison: Comparison) -> Table:
         rows.append(
             (
                 named,
-                f"{with_unit(row.metric)} {'↓' if row.metric in {'step_ms', 'peak_mem_gb'} else arrow(row.metric)}",
-                _printed(row.published, row.metric),
+                _metric_text(row.metric, comparison.table),
+                f"{row.published:g}" if row.metric in COSTS else _printed(row.published, row.metric),
                 _printed(row.ours, row.metric),
-                MISSING if difference is None else _signed(difference, row.metric),
+                *(
+                    (_ratio(row.published_ratio), _ratio(row.ours_ratio))
+                    if ratios
+                    else (MISSING if difference is None else _signed(difference, row.metric),)
+                ),
                 MISSING if row.ours is None else "yes" if row.comparable else "no",
                 " ".join(marks.get(reason, reason) for reason in row.reasons),
             )
         )
-    notes = ". ".join(f"{mark} {reason}" for reason, mark in marks.items())
-    return Table(columns, tuple(rows), frozenset({"published", "ours", "difference"}), notes)
+    notes = [f"{mark} {reason}" for reason, mark in marks.items()]
+    if ratios:
+        notes.insert(0, f"×: a time as a multiple of the row '{comparison.reference}' on the same machine")
+    return Table(columns, tuple(rows), frozenset({"published", "ours", *apart}), ". ".join(notes))
+
+
+def _metric_text(metric: str, table: str) -> str:
+    if table == DEVIATIONS:
+        return f"{metric}, SD over seeds"
+    if metric in INTERVAL:
+        return f"pearson_delta, {metric} end of its 95% interval"
+    return f"{with_unit(metric)} {'↓' if metric in COSTS else arrow(metric)}"
+
+
+def _ratio(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.2f}"
 
 
 def reason_marks(comparison: Comparison) -> dict[str, str]:
@@ -152,11 +179,11 @@ def reason_marks(comparison: Comparison) -> dict[str, str]:
 
 
 def _printed(value: float | None, metric: str) -> str:
-    return number(value) if metric in {"step_ms", "peak_mem_gb"} else score(value, metric)
+    return number(value) if metric in COSTS else score(value, metric)
 
 
 def _signed(value: float, metric: str) -> str:
-    if metric in {"step_ms", "peak_mem_gb"}:
+    if metric in COSTS:
         return ("+" if value >= 0 else "−") + number(abs(value))
     return signed(value, metric)
 

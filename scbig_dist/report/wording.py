@@ -14,7 +14,8 @@ METHOD_ORDER = (
     "Linear", "Mean-shift", "Control", "noise ceiling",
 )  # fmt: skip
 UNITS = {
-    "step_ms": "ms", "peak_mem_gb": "GB", "cells_per_s": "cells/s", "seconds_autoencoder": "s", "seconds_flow": "s",
+    "step_ms": "ms", "peak_mem_gb": "GB", "autoencoder_step_ms": "ms", "peak_gpu_gb": "GB", "stage1_ms": "ms",
+    "stage2_ms": "ms", "stage1_gb": "GB", "stage2_gb": "GB", "autoencoder_cells_per_s": "cells/s", "cells_per_s": "cells/s", "seconds_autoencoder": "s", "seconds_flow": "s",
     "seconds_total": "s",
 }  # fmt: skip
 

@@ -20,6 +20,8 @@ class WorkerContext(Protocol):
 
     rank: int
     world_size: int
+    local_rank: int
+    """Its place among the workers of its node."""
     device: torch.device
 
     def wrap(self, module: nn.Module, find_unused: bool = False) -> nn.Module:
@@ -48,6 +50,7 @@ class LocalContext:
 
     rank = 0
     world_size = 1
+    local_rank = 0
 
     def __init__(self, gpus: float = 0.0) -> None:
         self.device = pick_device(gpus)

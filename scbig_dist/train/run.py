@@ -117,6 +117,7 @@ def _facts(model: nn.Module, experiment: Experiment, notes: list[str], context: 
     return {
         "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "hardware": hardware(context.device, experiment.config.train.threads, context.world_size),
+        "n_nodes": int(context.sum(torch.tensor(float(context.local_rank == 0), device=context.device)).item()),
         "versions": versions(),
         "n_genes": experiment.n_genes,
         "n_train_cells": len(experiment.train_cells()),
