@@ -256,8 +256,8 @@ class TrainConfig(Section):
     """True: the autoencoder's blocks are computed again in the backward pass instead of kept: less memory, about a third more time."""
     threads: int = Field(default=2, ge=1)
     """CPU threads of a worker, and the CPUs it asks Ray for."""
-    gpus: float = Field(default=0.0, ge=0)
-    """GPUs of a worker; 0 trains on CPU."""
+    gpus: float = Field(default=0.0, ge=0, le=1)
+    """GPUs of a worker; 0 trains on CPU, a part of one shares it (and its memory) with others; for several GPUs raise `workers`."""
     memory_gb: float = Field(default=0.0, ge=0)
     """Memory in GB that a worker asks Ray for, so that no more of them share a node than fit; 0 asks for none."""
     checkpoint_every: int = Field(default=2_000, ge=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,6 +58,7 @@ def two_nodes(folder: Path) -> Iterator[TwoNodes]:
         head(folder, "--num-cpus=0") as made,
         node_with_its_own(private, made, "--num-cpus=2") as isolated,
     ):
+        wait_for(lambda: _n_nodes(made) == 2)
         yield TwoNodes(made, private, isolated)
 
 
@@ -100,9 +103,15 @@ def node_with_its_own(folder: Path, of: Head, *options: str) -> Iterator[bool]:
     able = shutil.which("unshare") is not None and subprocess.run(probe, capture_output=True).returncode == 0
     start = f"exec ray start --block --address={of.address} --node-ip-address=127.0.0.1 {SMALL} {' '.join(options)}"
     start += f" --dashboard-agent-listen-port={free_port()}"
+    # Two nodes unpack an uploaded project over each other in one temporary directory.
+    temporary = tempfile.mkdtemp(prefix="scbig-ray-", dir="/tmp")
+    start += f" --temp-dir={temporary}"
     own = ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs none '{folder}' && {start}"]
-    with running(own if able else ["sh", "-c", start], of.env):
-        yield able
+    try:
+        with running(own if able else ["sh", "-c", start], of.env):
+            yield able
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -152,3 +161,15 @@ def _answers(address: str, home: Path) -> bool:
     finally:
         if before is not None:
             os.environ["HOME"] = before
+
+
+def _n_nodes(of: Head) -> int:
+    """Living nodes, as the dashboard counts them."""
+    bearer = {"Authorization": f"Bearer {of.token_file.read_text()}"}
+    request = urllib.request.Request(f"{of.dashboard}/api/v0/nodes?detail=1", headers=bearer)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            nodes = json.load(answer)["data"]["result"]["result"]
+    except OSError:
+        return 0
+    return sum(node["state"] == "ALIVE" for node in nodes)

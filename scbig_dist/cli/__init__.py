@@ -11,8 +11,10 @@ import typer
 
 from scbig_dist.cli.compare import compare
 from scbig_dist.cli.dashboard import dashboard
+from scbig_dist.cli.doctor import doctor
 from scbig_dist.cli.evaluate import evaluate, predict
 from scbig_dist.cli.interpret import interpret
+from scbig_dist.cli.jobs import status, stop, submit
 from scbig_dist.cli.modules import modules
 from scbig_dist.cli.report import report
 from scbig_dist.cli.scale import scale
@@ -43,6 +45,10 @@ app.command()(sweep)
 app.command()(scale)
 app.command()(report)
 app.command()(dashboard)
+app.command()(doctor)
+app.command(context_settings={"ignore_unknown_options": True})(submit)
+app.command()(status)
+app.command()(stop)
 
 # typer carries a click of its own, whose exceptions it does not all export.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]

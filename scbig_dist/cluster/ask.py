@@ -54,6 +54,8 @@ def ask_each(
     nodes: Sequence[Node], function: Callable[..., Any], arguments: dict[str, tuple[Any, ...]]
 ) -> dict[str, Any]:
     """`ask` with arguments of each node's own."""
+    if not nodes:
+        return {}
     task = ray.remote(num_cpus=0, max_retries=0)(function)
     sent = {
         node.id: task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)).remote(

@@ -93,7 +93,8 @@ def token(environment: Mapping[str, str], home: Path) -> dict[str, Any]:
 
 def free_bytes(place: str) -> int | None:
     """Free room where `place` is or would be made; None where nothing of it is there."""
-    for folder in (Path(place), *Path(place).parents):
+    wanted = Path(place).expanduser()
+    for folder in (wanted, *wanted.parents):
         if folder.is_dir() and str(folder) != folder.anchor:
             return shutil.disk_usage(folder).free
     return None

@@ -22,7 +22,7 @@ from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from scbig_dist.cluster.resources import check_placeable, local_node, needs_of, nodes
+from scbig_dist.cluster.resources import Needs, check_placeable, local_node, needs_of, nodes
 from scbig_dist.cluster.session import ray_session
 from scbig_dist.cluster.shared import require_shared_run
 from scbig_dist.cluster.trials import STOP_FILE
@@ -30,7 +30,7 @@ from scbig_dist.cluster.watch import Watch
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.settings import dump_config
-from scbig_dist.train.context import StopTraining
+from scbig_dist.train.context import StopTraining, keep_to_share
 
 TIMEOUT_S = 86_400  # ranks wait at a barrier while another trial trains the autoencoder that they share
 RESTARTS = 2  # of a training that lost a worker; a mistake of the user's is not tried again
@@ -39,12 +39,13 @@ RESTARTS = 2  # of a training that lost a worker; a mistake of the user's is not
 class RayWorkerContext:
     """A WorkerContext inside a Ray Train worker."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, gpus: float = 0.0) -> None:
         context = ray.train.get_context()
         self.rank = context.get_world_rank()
         self.world_size = context.get_world_size()
         self.local_rank = context.get_local_rank()
         self.device: torch.device = get_device()
+        keep_to_share(self.device, gpus)
         self._run = run
 
     def wrap(self, module: nn.Module, find_unused: bool = False) -> nn.Module:
@@ -116,6 +117,21 @@ def train_on_ray(
             shutil.rmtree(storage, ignore_errors=True)
 
 
+def scaling_of(needs: Needs) -> ScalingConfig:
+    """One placement group: a bundle per worker, on as few nodes as hold them, where gradients travel least."""
+    return ScalingConfig(
+        num_workers=needs.workers,
+        use_gpu=needs.gpus > 0,
+        resources_per_worker=needs.bundle(),
+        placement_strategy="PACK",
+    )
+
+
+def backend_of(needs: Needs) -> str:
+    """NCCL refuses two ranks on one GPU, which workers with a part of a GPU may be."""
+    return "nccl" if needs.gpus >= 1 else "gloo"
+
+
 def fit(
     config: Config,
     run: Path,
@@ -139,10 +155,8 @@ def fit(
                 "resume": resume or attempt > 0,
                 "artifact_root": None if artifact_root is None else str(artifact_root),
             },
-            torch_config=TorchConfig(backend="nccl" if needs.gpus else "gloo", timeout_s=TIMEOUT_S),
-            scaling_config=ScalingConfig(
-                num_workers=needs.workers, use_gpu=needs.gpus > 0, resources_per_worker=needs.bundle()
-            ),
+            torch_config=TorchConfig(backend=backend_of(needs), timeout_s=TIMEOUT_S),
+            scaling_config=scaling_of(needs),
             run_config=RunConfig(
                 # A name that Ray has seen continues its run; each of ours is new, and goes on from our checkpoints.
                 name=f"{name}-{attempt}",
@@ -172,7 +186,7 @@ def _worker(task: dict[str, Any]) -> None:
     config, run = Config.model_validate_json(task["config"]), Path(task["run"])
     torch.set_num_threads(config.train.threads)
     root = None if task["artifact_root"] is None else Path(task["artifact_root"])
-    context = RayWorkerContext(run)
+    context = RayWorkerContext(run, config.train.gpus)
     try:
         train_run(
             config, run, context, resume=task["resume"], artifact_root=root, progress=False

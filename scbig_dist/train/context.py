@@ -77,4 +77,12 @@ def pick_device(gpus: float) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError(f"train.gpus={gpus:g}: no GPU is visible to this process; set train.gpus=0 to train on CPU")
-    return torch.device("cuda", 0)
+    device = torch.device("cuda", 0)
+    keep_to_share(device, gpus)
+    return device
+
+
+def keep_to_share(device: torch.device, gpus: float) -> None:
+    """Hold this process to its part of a GPU's memory: neighbours on it fail by their own doing alone."""
+    if device.type == "cuda" and 0 < gpus <= 1:
+        torch.cuda.set_per_process_memory_fraction(gpus, device)
