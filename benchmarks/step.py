@@ -17,13 +17,13 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.common import PRODUCT_FLOP, gflops, in_turn, peak_memory, product, ratios, table, write_section
+from benchmarks.common import HERE, PRODUCT_FLOP, gflops, in_turn, peak_memory, product, ratios, table, write_section
 from benchmarks.random_model import build, cell_batch, flow_batch, stepper
 from scbig_dist.models.scbig import ScBIG
 from scbig_dist.nn import products
 from scbig_dist.nn.blocks import InducedBlock
 from scbig_dist.nn.dropout import Dropout
-from scbig_dist.settings import build_config
+from scbig_dist.settings import build_config, load_config
 from scbig_dist.train.autoencoder_stage import n_parts
 
 # Measured elsewhere, one thread, matmul peak between these two (GFLOP/s): the released JAX code's stage 1
@@ -31,6 +31,8 @@ from scbig_dist.train.autoencoder_stage import n_parts
 ELSEWHERE = {"stage 1": 5.150, "stage 2": 0.727}
 THEIR_PEAK = (85e9, 92e9)
 TARGET = {"stage 1": (1.7, 2.0), "stage 2": (1.4, 1.5)}
+SMALL = HERE.parent / "configs" / "cpu_small.yaml"
+CONDITIONS = (1, 2, 4, 8, 16)
 KINDS = {
     "matrix products": ("mm", "bmm", "addmm", "linear", "addmv", "baddbmm"),
     "attention kernels": ("scaled_dot_product", "_softmax"),
@@ -81,6 +83,25 @@ def shares(step: Callable[[], None]) -> dict[str, float]:
     return {kind: value / total for kind, value in seconds.items()}
 
 
+def by_conditions(rounds: int) -> str:
+    """What a micro-batch of the same cells costs by the number of conditions in it."""
+    steps = {}
+    for n in CONDITIONS:
+        config = load_config(SMALL, {"flow.conditions_per_step": n})
+        model = build(config)
+        steps[str(n)] = stepper(model, "flow", flow_batch(config, model))
+    timings = in_turn(steps, rounds, warm=5)
+    against = {name: ratios(timing, timings["1"]) for name, timing in timings.items()}
+    rows = [[name, timing.spread(1e3, 1), against[name].spread(1, 2)] for name, timing in timings.items()]
+    worst = max(timing.median for timing in against.values())
+    return (
+        "\n\n**Conditions per step** (`flow.conditions_per_step`, the same 256 cells in all, configs/cpu_small.yaml, without "
+        "alignment): no more per cell (within 3%): "
+        f"{'met' if worst <= 1.03 else 'not met'}, {worst:.2f}.\n\n"
+        + table(["conditions", "ms", "÷ one condition"], rows)
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
@@ -125,6 +146,7 @@ def main() -> None:
     parts = {stage: shares(steps[stage]) for stage in ELSEWHERE}
     kinds = [[kind, *(f"{parts[stage][kind]:.1%}" for stage in ELSEWHERE)] for kind in [*KINDS, "rest"]]
     body += "\nWhere the time goes:\n\n" + table(["operations", *ELSEWHERE], kinds)
+    body += by_conditions(6 * rounds)
     write_section("30-step", "A training step", body, time.perf_counter() - began)
 
 

@@ -10,13 +10,12 @@ import numpy as np
 
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
-from scbig_dist.nn.pca import MAX_PASSES
 from scbig_dist.store.schema import MAX_GENES
 from scbig_dist.store.shards import SHARD_CELLS
 from scbig_dist.train.autoencoder_stage import HELD_OUT_CELLS, METACELLS
 from scbig_dist.train.experiment import open_experiment
-from scbig_dist.train.feed import AHEAD
 from scbig_dist.train.inputs import PCA_CELLS
+from scbig_dist.train.latent_space import MAX_CELLS
 from scbig_dist.train.measure import Rates
 from scbig_dist.train.random import generator
 
@@ -165,7 +164,8 @@ def forecast(config: Config, screen: Screen, rates: Rates, workers: int, bandwid
     seconds = {
         "stage 1: updates": n_first * rates.update,
         "stage 1: checks": n_checks * min(screen.n_val_cells, HELD_OUT_CELLS) * rates.check_cell,
-        "latents": 0.0 if flow.train_autoencoder else screen.n_train_cells * max(rates.encode_cell, rates.read_cell),
+        "latents": 0.0 if flow.train_autoencoder else screen.n_train_cells * (rates.encode_cell + rates.read_cell),
+        "the flow's coordinates": _every(screen.n_train_cells, MAX_CELLS) * rates.space_cell,
         "stage 2: updates": n_second * plain,
         "stage 2: alignment": n_second * aligned,
         "stage 2: validation": n_validations * screen.n_val * rates.condition,
@@ -175,17 +175,16 @@ def forecast(config: Config, screen: Screen, rates: Rates, workers: int, bandwid
         "stage 2: checkpoints": math.ceil(n_second / config.train.checkpoint_every) * rates.checkpoints["flow"],
         "components and modules": rates.components
         + rates.modules
-        + min(screen.n_train_cells, PCA_CELLS) * (rates.component_cell + MAX_PASSES * rates.read_cell),
+        + min(screen.n_train_cells, PCA_CELLS) * rates.component_cell,
     }
     stages = [
         _stage("autoencoder", compute, wait, reduce, n_first, first.batch, seconds, "stage 1"),
         _stage("flow", compute, wait, reduce, n_second, flow.batch * flow.accumulate, seconds, "stage 2"),
     ]
     latents = 0.0 if flow.train_autoencoder else screen.n_cells * config.gcae.latent_dim * 4
-    dense = AHEAD * first.batch / workers * screen.n_genes * 4
     n_metacells = min(METACELLS, screen.n_train_cells // first.metacell_size) if n_meta else 0
     on_gpu = config.train.gpus > 0
-    host = screen.n_train_cells * POSITION_BYTES + dense + n_metacells * screen.n_genes * 4 + (0 if on_gpu else latents)
+    host = screen.n_train_cells * POSITION_BYTES + n_metacells * screen.n_genes * 4 + (0 if on_gpu else latents)
     hours = sum(seconds.values()) / 3600
     return Forecast(
         screen=screen,
@@ -198,6 +197,11 @@ def forecast(config: Config, screen: Screen, rates: Rates, workers: int, bandwid
         cpu_hours=hours * workers * config.train.threads,
         gpu_hours=hours * workers * config.train.gpus,
     )
+
+
+def _every(n: int, most: int) -> int:
+    """Members of every so-manieth of n, as `fit_latent_space` takes them."""
+    return -(-n // max(n // most, 1))
 
 
 def _all_reduce(n_parameters: int, workers: int, bandwidth: float) -> float:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from scbig_dist.models.scbig import ScBIG
@@ -11,6 +14,7 @@ from scbig_dist.train.context import WorkerContext
 from scbig_dist.train.experiment import Experiment
 
 MAX_CELLS = 8192  # more cells move second moments less than matters here
+RANK = 1e-12  # of the largest variance: directions below it are rounding
 FLOOR = 1e-4  # of the largest stretch: directions that decoding hardly shows would be blown up on the way back
 
 
@@ -26,27 +30,42 @@ def fit_latent_space(model: ScBIG, experiment: Experiment, context: WorkerContex
     if kind == "raw":
         return
     cells = experiment.train_cells()
-    cells = cells[:: max(len(cells) // MAX_CELLS, 1)]
-    z, decoded = _latents(model, experiment, context, cells)
-    centred = z - z.mean(0)
+    moments = _moments(model, experiment, context, cells[:: max(len(cells) // MAX_CELLS, 1)])
     if kind == "unit":
-        forward = torch.eye(z.shape[1], dtype=z.dtype, device=z.device) / centred.var(dim=0).mean().sqrt()
+        forward = torch.eye(len(moments.mean)).to(moments.mean) / moments.covariance.diagonal().mean().sqrt()
         model.to_flow.copy_(forward)
         model.from_flow.copy_(torch.linalg.inv(forward))
         return
-    slope = torch.linalg.lstsq(centred, decoded - decoded.mean(0)).solution
+    slope = torch.linalg.pinv(moments.covariance, rtol=RANK, hermitian=True) @ moments.with_decoded
     squares, directions = torch.linalg.eigh(slope @ slope.T)
     stretch = squares.clamp(min=0).sqrt()
     stretch = stretch.clamp(min=FLOOR * float(stretch.max()))
-    model.latent_mean.copy_(z.mean(0))
+    model.latent_mean.copy_(moments.mean)
     model.to_flow.copy_(directions * stretch @ directions.T)
     model.from_flow.copy_(directions / stretch @ directions.T)
 
 
-def _latents(model: ScBIG, experiment: Experiment, context: WorkerContext, cells: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Latents and decoded cells, float64."""
-    parts = []
+@dataclass(frozen=True)
+class _Moments:
+    """Of cells, float64."""
+
+    mean: Float[Tensor, " latent"]
+    covariance: Float[Tensor, "latent latent"]
+    with_decoded: Float[Tensor, "latent gene"]
+
+
+def _moments(model: ScBIG, experiment: Experiment, context: WorkerContext, cells: np.ndarray) -> _Moments:
+    """Block by block: at 10,000 genes the decoded cells together would take gigabytes."""
+    n, first, squares, products, decoded_sum = 0, None, 0.0, 0.0, 0.0
+    total: Tensor | float = 0.0
     for x in experiment.blocks(cells)():
         z = model.autoencoder.encode(torch.from_numpy(x).to(context.device))
-        parts.append((z.double(), model.autoencoder.decode(z).double()))
-    return torch.cat([z for z, _ in parts]), torch.cat([x for _, x in parts])
+        decoded = model.autoencoder.decode(z).double()
+        first = z.double().mean(0) if first is None else first  # sums around a near mean lose no digits
+        z = z.double() - first
+        n, total, decoded_sum = n + len(z), total + z.sum(0), decoded_sum + decoded.sum(0)
+        squares, products = squares + z.T @ z, products + z.T @ decoded
+    assert isinstance(total, Tensor) and first is not None
+    mean = total / n
+    covariance = (squares - n * torch.outer(mean, mean)) / (n - 1)
+    return _Moments(first + mean, covariance, (products - torch.outer(mean, decoded_sum)) / (n - 1))

@@ -1,15 +1,16 @@
-"""What the parts of a training cost on this machine: a few steps of each on random cells, without a store.
+"""What the parts of a training cost on this machine: a few steps of each in the training's own loop.
 
-The arithmetic of a step does not depend on the values of its cells, only on their number: the model has the
-config's sizes, the cells the panel's width.
+The cells are random and few, the stages, the loop and the thread that makes batches are those of a training:
+what they do to each other is in the figures. The arithmetic of a step does not depend on the values of its
+cells, only on their number: the model has the config's sizes, the cells the panel's width.
 """
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,42 +20,44 @@ import torch
 from torch import Tensor, nn
 
 from scbig_dist.config import Config
-from scbig_dist.models.protocol import AlignBatch, CellBatch, ConditionInput, FlowBatch
 from scbig_dist.models.scbig import ModelInputs, ScBIG
 from scbig_dist.nn.pca import fit_pca
+from scbig_dist.settings import with_values
 from scbig_dist.store.kernel import scatter
-from scbig_dist.train.autoencoder_stage import n_parts
-from scbig_dist.train.checkpoint import save_checkpoint
-from scbig_dist.train.context import pick_device
-from scbig_dist.train.experiment import BLOCK
+from scbig_dist.train.autoencoder_stage import AutoencoderStage
+from scbig_dist.train.checkpoint import save_checkpoint, tensors_of
+from scbig_dist.train.context import LocalContext
+from scbig_dist.train.experiment import BLOCK, Experiment
+from scbig_dist.train.flow_stage import FlowStage
 from scbig_dist.train.inputs import with_components
-from scbig_dist.train.log import reset_peak_memory
-from scbig_dist.train.loop import _StageLoss
+from scbig_dist.train.latent_space import fit_latent_space
+from scbig_dist.train.log import RunLog, reset_peak_memory
+from scbig_dist.train.loop import run_stage
 from scbig_dist.train.memory import AnonymousPeak, StagePeak, stage_peak
 from scbig_dist.train.random import generator, torch_seeded
+from scbig_dist.train.random_store import random_experiment
 
-N_TARGETS, N_PATHWAYS = 200, 1000  # rows of what a model is built on; they hardly cost
+N_PATHWAYS = 1000  # rows of what a model is built on; they hardly cost
 READ_BYTES = 64_000_000  # more than a processor's cache holds
-LEAST, MOST, SECONDS, LONGEST = (
-    5,
-    60,
-    2.0,
-    6.0,
-)  # calls that are timed: at least and at most; fewer where they take longest
+# Calls or updates that are timed: at least and at most; fewer where they take longest.
+LEAST, MOST, SECONDS, LONGEST = 6, 300, 2.5, 6.0
+WARM = 2  # updates before those that are timed: they touch fresh memory, and compile where asked to
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds of one worker for one of each (medians), and its memory in GB."""
+    """Seconds of one worker for one of each, and its memory in GB."""
 
     update: float
-    """Stage 1: an update of `autoencoder.batch` ÷ workers cells."""
+    """Stage 1: an update of `autoencoder.batch` ÷ workers cells, its batches made beside it."""
     check_cell: float
     """Stage 1: a held-out cell of a check."""
     encode_cell: float
     """A cell's latent, for a frozen encoder."""
+    space_cell: float
+    """A cell of those that the flow's coordinates are fitted on; 0 where they are the latents."""
     micro_batch: float
-    """Stage 2: a micro-batch without alignment."""
+    """Stage 2: a micro-batch without alignment, made beside the one before."""
     alignment: float
     """What alignment adds to the micro-batch that has it; 0 where it is off."""
     optimizer: float
@@ -66,7 +69,7 @@ class Rates:
     components: float
     """Principal components, whatever the number of cells."""
     component_cell: float
-    """A cell of them, all passes together."""
+    """A cell of them, all passes and their reading together."""
     modules: float
     """The clustering of the genes."""
     checkpoints: dict[str, float]
@@ -87,148 +90,220 @@ def measure(config: Config, n_genes: int, entries_per_cell: float, workers: int,
     `entries_per_cell`: non-zero counts of a cell in the panel. `updates_alone`: the rates of anything but updates
     are left at 0. UserError for a GPU that is not there.
     """
-    device = pick_device(config.train.gpus)
+    context = LocalContext(config.train.gpus)
     torch.set_num_threads(config.train.threads)
-    rng, timer = generator(config.train.seed, "measure"), _Timer(device)
-    reset_peak_memory()
-    with AnonymousPeak() as peak:
-        components = component_cell = modules = read_cell = check = encode = condition = 0.0
-        if not updates_alone:
-            components, component_cell = _time_components(config, n_genes, rng)
-            modules = _time_modules(config, n_genes, rng)
-            read_cell = _time_reading(n_genes, entries_per_cell, rng)
-        with torch_seeded(config.train.seed, "measure", 0, device):
-            model = ScBIG(_inputs(config, n_genes, rng), config).to(device)
-            update, first = 0.0, StagePeak()
-            parameters, checkpoints = {"autoencoder": 0}, {"autoencoder": 0.0}
-            cells = -(-config.autoencoder.batch // workers)
-            if list(model.autoencoder.parameters()):
-                stage = _Stage(model, "autoencoder", config, device)
-                parts = [
-                    CellBatch(_cells(len(part), n_genes, rng, device), float(len(part)))
-                    for part in np.array_split(np.arange(cells), n_parts(config, workers, device))
-                ]
-                with stage_peak(device) as first:
-                    update = timer(lambda: stage.update(parts))
-                parameters["autoencoder"], checkpoints["autoencoder"] = stage.n_parameters, stage.time_checkpoint()
-                del stage, parts
-            model.eval()
+    rng, timer = generator(config.train.seed, "measure"), Timer(context.device)
+    share = _share(config, workers)
+    with tempfile.TemporaryDirectory(prefix="scbig-scale-") as name:
+        n_cells = share.autoencoder.batch - round(share.autoencoder.metacells * share.autoencoder.batch)
+        experiment = random_experiment(share, Path(name), n_genes, entries_per_cell, n_cells, rng)
+        gc.collect()
+        reset_peak_memory()
+        with AnonymousPeak() as peak:
+            components = component_cell = modules = space_cell = read_cell = 0.0
             if not updates_alone:
-                check, encode, condition = _time_passes(model, config, n_genes, rng, timer, device)
-            stage = _Stage(model, "flow", config, device)
-            width = n_genes if config.flow.train_autoencoder else config.gcae.latent_dim
-            plain = _flow_batch(config, width, rng, device, None)
-            aligned = _flow_batch(config, width, rng, device, _align_batch(config, width, rng, device))
-            with stage_peak(device) as second:
-                stage.update([aligned])
-                micro = timer(lambda: stage.gradients([plain]))
-                alignment = 0.0 if aligned.align is None else timer(lambda: stage.gradients([aligned])) - micro
-                optimizer = timer(stage.descend)
-            parameters["flow"], checkpoints["flow"] = stage.n_parameters, stage.time_checkpoint()
+                components, component_cell = _time_components(experiment, rng)
+                modules = _time_modules(share, n_genes, rng)
+                read_cell = _time_reading(n_genes, entries_per_cell, rng)
+            with torch_seeded(config.train.seed, "weights", 0, context.device):
+                model = ScBIG(_inputs(experiment, rng), share).to(context.device)
+            first = _first_stage(model, experiment, context, timer, Path(name), updates_alone)
+            if not updates_alone:
+                space_cell = _time_space(model, experiment, context)
+            second = _second_stage(model, experiment, context, timer, Path(name), updates_alone)
     stage_gb = {"autoencoder": first.gb, "flow": second.gb}
+    device = context.device
     device_gb = max(torch.cuda.max_memory_allocated(device) / 1e9, *stage_gb.values()) if device.type == "cuda" else 0.0
     return Rates(
-        update=update,
-        check_cell=check,
-        encode_cell=encode,
-        micro_batch=micro,
-        alignment=max(alignment, 0.0),
-        optimizer=optimizer,
-        condition=condition,
+        **first.rates,
+        **second.rates,
+        space_cell=space_cell,
         read_cell=read_cell,
         components=components,
         component_cell=component_cell,
         modules=modules,
-        checkpoints=checkpoints,
-        parameters=parameters,
+        checkpoints={"autoencoder": first.checkpoint, "flow": second.checkpoint},
+        parameters={"autoencoder": first.n_parameters, "flow": second.n_parameters},
         host_gb=peak.gb,
         device_gb=device_gb,
         stage_gb=stage_gb,
     )
 
 
-@torch.no_grad()
-def _time_passes(
-    model: ScBIG, config: Config, n_genes: int, rng: np.random.Generator, timer: _Timer, device: torch.device
-) -> tuple[float, float, float]:
-    """Seconds of a held-out cell of a check, of a cell's latent (0 where none is kept), of a condition of a validation."""
-    x = _cells(config.autoencoder.batch, n_genes, rng, device)
-    check, encode = timer(lambda: model.autoencoder(x)) / len(x), 0.0
-    if not config.flow.train_autoencoder:
-        block = _cells(BLOCK, n_genes, rng, device)
-        encode = timer(lambda: model.encode(block)) / len(block)
-    controls = _cells(config.evaluate.n_val_cells, n_genes, rng, device)
-    return check, encode, timer(lambda: model.predict(controls, _condition(1, device), fast=True).double().mean(0))
-
-
-class _Timer:
-    """Median seconds of a call, the GPU's queue emptied around it."""
+class Timer:
+    """Mean seconds of a call, the GPU's queue emptied around it: a training takes the sum, not the median."""
 
     def __init__(self, device: torch.device) -> None:
-        self._wait: Callable[[], object] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+        self._device = device
+
+    def now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
 
     def __call__(self, call: Callable[[], object]) -> float:
-        seconds: list[float] = []
-        began = time.perf_counter()
-        for repetition in range(1 + MOST):
-            self._wait()
-            tick = time.perf_counter()
+        call()  # the first touches fresh memory
+        began = self.now()
+        for n in range(1, MOST + 1):
             call()
-            self._wait()
-            if repetition:  # the first touches fresh memory
-                seconds.append(time.perf_counter() - tick)
-            passed = time.perf_counter() - began
-            if (len(seconds) >= LEAST and passed > SECONDS) or (seconds and passed > LONGEST):
+            passed = self.now() - began
+            if enough(n, passed):
                 break
-        return float(np.median(seconds))
+        return passed / n
 
 
-class _Stage:
-    """The update of `run_stage`, without its feed, log and checks."""
-
-    def __init__(self, model: ScBIG, stage: str, config: Config, device: torch.device) -> None:
-        self._model, self._stage, self._config, self._device = model.train(), stage, config, device
-        model.requires_grad_(False)
-        self._learning = [p for module in model.stage_modules(stage) for p in module.parameters()]
-        for parameter in self._learning:
-            parameter.requires_grad_(True)
-        lr = config.autoencoder.lr if stage == "autoencoder" else config.flow.lr
-        self._optimizer = torch.optim.Adam(self._learning, lr=lr, fused=True)
-        loss: Any = _StageLoss(model, stage)
-        self._loss = torch.compile(loss) if config.train.compile else loss
-
-    @property
-    def n_parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self._learning)
-
-    def gradients(self, batches: list[Any]) -> None:
-        reduced = self._config.train.precision == "bfloat16"
-        for index, batch in enumerate(batches):
-            with (
-                torch_seeded(self._config.train.seed, self._stage, index, self._device),
-                torch.autocast(self._device.type, torch.bfloat16) if reduced else nullcontext(),
-            ):
-                loss, _ = self._loss(batch)
-                (loss / len(batches)).backward()
-
-    def descend(self) -> None:
-        if self._stage == "flow":
-            nn.utils.clip_grad_norm_(self._learning, self._config.flow.clip)
-        self._optimizer.step()
-
-    def update(self, batches: list[Any]) -> None:
-        self.gradients(batches)
-        self.descend()
-        self._optimizer.zero_grad(set_to_none=True)
-
-    def time_checkpoint(self) -> float:
-        with tempfile.TemporaryDirectory(prefix="scbig-scale-") as folder:
-            tick = time.perf_counter()
-            save_checkpoint(Path(folder), 1, self._model, self._optimizer, {}, None)
-            return time.perf_counter() - tick
+def enough(n: int, seconds: float) -> bool:
+    """Whether `n` repetitions that took `seconds` say what one costs."""
+    return n >= MOST or (n >= LEAST and seconds > SECONDS) or seconds > LONGEST
 
 
-def _inputs(config: Config, n_genes: int, rng: np.random.Generator) -> ModelInputs:
+class _Enough(Exception):
+    """Ends a stage that has been timed."""
+
+
+def _seconds_of_updates(
+    model: ScBIG, stage: AutoencoderStage | FlowStage, experiment: Experiment, context: LocalContext, kinds: int
+) -> list[float]:
+    """Mean seconds from update to update of the loop, by kind: update i is of kind i modulo `kinds`."""
+    timer, ends = Timer(context.device), list[float]()
+
+    def watch(done: int) -> bool:
+        """Called by the loop after every update."""
+        ends.append(timer.now())
+        if done >= WARM + 1 and enough((done - WARM) // kinds, (ends[-1] - ends[WARM - 1]) / kinds):
+            raise _Enough
+        return False
+
+    stage.n_steps, stage.is_check = 10**9, watch  # type: ignore[method-assign]
+    with tempfile.TemporaryDirectory(prefix="scbig-scale-") as folder:
+        log = RunLog(Path(folder), progress=False)
+        try:
+            run_stage(model, stage, experiment.config, context, Path(folder) / "checkpoints", log)
+        except _Enough:
+            pass
+        finally:
+            log.close()
+    seconds = np.diff(ends[WARM - 1 :])
+    first = WARM % kinds  # the kind of the first of them
+    return [float(seconds[(kind - first) % kinds :: kinds].mean()) for kind in range(kinds)]
+
+
+@dataclass(frozen=True)
+class _Found:
+    rates: dict[str, float]
+    checkpoint: float
+    n_parameters: int
+    gb: float
+
+
+def _first_stage(
+    model: ScBIG, experiment: Experiment, context: LocalContext, timer: Timer, folder: Path, updates_alone: bool
+) -> _Found:
+    stage = AutoencoderStage(experiment, context)
+    learning = [parameter for parameter in model.autoencoder.parameters()]
+    update = checkpoint = check = 0.0
+    peak = StagePeak()
+    if learning:
+        with stage_peak(context.device) as peak:
+            (update,) = _seconds_of_updates(model, stage, experiment, context, 1)
+        optimizer = _stepped(learning)
+        checkpoint = _time_checkpoint(folder, model, optimizer, tensors_of(model))
+    model.eval()
+    if not updates_alone:
+        check = timer(lambda: stage.check(model)) / len(experiment.cells_of(experiment.split.val))
+    return _Found({"update": update, "check_cell": check}, checkpoint, sum(p.numel() for p in learning), peak.gb)
+
+
+def _second_stage(
+    model: ScBIG, experiment: Experiment, context: LocalContext, timer: Timer, folder: Path, updates_alone: bool
+) -> _Found:
+    config = experiment.config
+    stage = FlowStage(experiment, model, context)
+    for step in range(4 * len(stage.conditions)):  # targets of a condition are computed once
+        for _ in stage.micro_batches(step):
+            pass
+    # `align.every` is 2 here (see _share): both kinds of update meet the same moments of the machine.
+    with stage_peak(context.device) as peak:
+        aligned, plain = _seconds_of_updates(model, stage, experiment, context, 2)
+    learning = [p for module in model.stage_modules("flow") for p in module.parameters()]
+    optimizer = _stepped(learning)
+
+    def descend() -> None:
+        nn.utils.clip_grad_norm_(learning, config.flow.clip)
+        optimizer.step()
+
+    descent = timer(descend)
+    checkpoint = _time_checkpoint(folder, model, optimizer, None)
+    model.eval()
+    validation = encode = 0.0
+    if not updates_alone:
+        validation = timer(lambda: stage.check(model)) / len(experiment.split.val)
+    if not (updates_alone or config.flow.train_autoencoder):
+        x = torch.from_numpy(experiment.store.dense(experiment.train_cells()[:BLOCK], experiment.n_genes))
+        with torch.no_grad():
+            encode = timer(lambda: model.encode(x.to(context.device))) / len(x)
+    rates = {
+        "micro_batch": max(plain - descent, 0.0),
+        "alignment": max(aligned - plain, 0.0) * _is_aligned(config),
+        "optimizer": descent,
+        "condition": validation,
+        "encode_cell": encode,
+    }
+    return _Found(rates, checkpoint, sum(p.numel() for p in learning), peak.gb)
+
+
+def _share(config: Config, workers: int) -> Config:
+    """The config of one of `workers`, as one process: its share of stage 1's cells, updates of one micro-batch in stage 2."""
+    values: dict[str, Any] = {
+        "autoencoder.batch": -(-config.autoencoder.batch // workers),
+        "flow.accumulate": 1,
+        "align.every": 2,
+        "panel.n_hvg": None,
+        "train.workers": 1,
+        "train.checkpoint_every": 10**9,
+    }
+    return with_values(config, values)
+
+
+def _is_aligned(config: Config) -> bool:
+    return config.align.lambda_corr > 0 or _with_pathways(config)
+
+
+def _with_pathways(config: Config) -> bool:
+    return config.priors.pathways is not None and config.align.lambda_path > 0
+
+
+def _stepped(learning: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """The loop's optimiser with its moments, and gradients to go on with."""
+    optimizer = torch.optim.AdamW(learning, lr=1e-8, weight_decay=0.0, fused=True)
+    for parameter in learning:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    return optimizer
+
+
+def _time_checkpoint(
+    folder: Path, model: ScBIG, optimizer: torch.optim.Optimizer, best: dict[str, Tensor] | None
+) -> float:
+    tick = time.perf_counter()
+    save_checkpoint(folder / "checkpoints", 1, model, optimizer, {}, best)
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+    return time.perf_counter() - tick
+
+
+def _time_space(model: ScBIG, experiment: Experiment, context: LocalContext) -> float:
+    """Seconds per cell that the coordinates are fitted on."""
+    if experiment.config.flow.latent_scale == "raw":
+        return 0.0
+    began = time.perf_counter()
+    fit_latent_space(model, experiment, context)
+    return (time.perf_counter() - began) / len(experiment.train_cells())
+
+
+def _inputs(experiment: Experiment, rng: np.random.Generator) -> ModelInputs:
+    config, n_genes, n_targets = experiment.config, experiment.n_genes, len(experiment.targets)
     e = config.priors.embedding_dim
 
     def normal(*shape: int) -> Tensor:
@@ -239,50 +314,12 @@ def _inputs(config: Config, n_genes: int, rng: np.random.Generator) -> ModelInpu
         gene_mean=torch.rand(n_genes),
         gene_embedding=None if config.priors.gene_embedding is None else normal(n_genes, e),
         components=normal(config.gcae.latent_dim, n_genes) if with_components(config) else None,
-        target_vectors=None if config.flow.target_embedding == "learned" else normal(N_TARGETS, e),
-        target_known=torch.ones(N_TARGETS, dtype=torch.bool),
+        target_vectors=None if config.flow.target_embedding == "learned" else normal(n_targets, e),
+        target_known=torch.ones(n_targets, dtype=torch.bool),
         pathways=(torch.rand(N_PATHWAYS, n_genes) < 0.02).float() / n_genes if _with_pathways(config) else None,
         n_contexts=1,
         with_dose=False,
     )
-
-
-def _cells(n_cells: int, n_genes: int, rng: np.random.Generator, device: torch.device) -> Tensor:
-    return torch.from_numpy(rng.random((n_cells, n_genes), dtype=np.float32)).to(device)
-
-
-def _condition(n: int, device: torch.device) -> ConditionInput:
-    return ConditionInput(torch.tensor([[3, 7]] * n), torch.zeros(n, dtype=torch.long), torch.zeros(n)).to(device)
-
-
-def _flow_batch(
-    config: Config, width: int, rng: np.random.Generator, device: torch.device, align: AlignBatch | None
-) -> FlowBatch:
-    flow = config.flow
-    n = flow.batch
-    return FlowBatch(
-        x0=_cells(n, width, rng, device),
-        x1=_cells(n, width, rng, device),
-        conditions=_condition(flow.conditions_per_step, device),
-        t=_cells(n, 1, rng, device)[:, 0],
-        noise=_cells(n, config.gcae.latent_dim, rng, device),
-        uniforms=_cells(n, 1, rng, device)[:, 0],
-        keep=torch.ones(flow.conditions_per_step, device=device),
-        align=align,
-    )
-
-
-def _align_batch(config: Config, width: int, rng: np.random.Generator, device: torch.device) -> AlignBatch | None:
-    align = config.align
-    corr = torch.eye(config.grc.n_modules, device=device) if align.lambda_corr > 0 else None
-    path = _cells(align.n_cells, N_PATHWAYS, rng, device) if _with_pathways(config) else None
-    if corr is None and path is None:
-        return None
-    return AlignBatch(_cells(align.n_cells, width, rng, device), 0, corr, path)
-
-
-def _with_pathways(config: Config) -> bool:
-    return config.priors.pathways is not None and config.align.lambda_path > 0
 
 
 def _time_reading(n_genes: int, entries_per_cell: float, rng: np.random.Generator) -> float:
@@ -300,24 +337,25 @@ def _time_reading(n_genes: int, entries_per_cell: float, rng: np.random.Generato
     def read() -> None:
         scatter(rng.integers(n_cells, size=256), first, addresses, n_genes, True, True, 1e4, out)
 
-    return _Timer(torch.device("cpu"))(read) / len(out)
+    return Timer(torch.device("cpu"))(read) / len(out)
 
 
-def _time_components(config: Config, n_genes: int, rng: np.random.Generator) -> tuple[float, float]:
+def _time_components(experiment: Experiment, rng: np.random.Generator) -> tuple[float, float]:
     """Seconds whatever the number of cells, and per cell."""
+    config, cells = experiment.config, experiment.train_cells()
     n = max(
         config.gcae.latent_dim if with_components(config) else 1,
         config.priors.embedding_dim if config.priors.gene_embedding == "pca" else 1,
     )
-    # Behind their first few directions cells are noise, and with tens of components asked for all passes are taken.
-    block = rng.random((BLOCK, n_genes), dtype=np.float32)
-    seconds = []
-    for n_blocks in (1, 3):
+    sizes, seconds = (len(cells) // 4, len(cells)), []
+    n = min(n, experiment.n_genes, sizes[0] - 1)
+    # Cells here are noise, and with tens of components asked for all passes are taken, as on real ones.
+    for size in sizes:
         tick = time.perf_counter()
-        fit_pca(lambda n_blocks=n_blocks: iter([block] * n_blocks), n_genes, min(n, n_genes), rng)  # type: ignore[misc]
+        fit_pca(experiment.blocks(cells[:size]), experiment.n_genes, n, rng)
         seconds.append(time.perf_counter() - tick)
-    per_cell = max((seconds[1] - seconds[0]) / (2 * BLOCK), 0.0)
-    return max(seconds[0] - BLOCK * per_cell, 0.0), per_cell
+    per_cell = max((seconds[1] - seconds[0]) / (sizes[1] - sizes[0]), 0.0)
+    return max(seconds[1] - sizes[1] * per_cell, 0.0), per_cell
 
 
 def _time_modules(config: Config, n_genes: int, rng: np.random.Generator) -> float:
