@@ -16,7 +16,7 @@ from scbig_dist.cli import app
 from scbig_dist.errors import UserError
 from scbig_dist.settings import build_config
 from scbig_dist.store.reader import open_store
-from scbig_dist.train import measure as measuring
+from scbig_dist.train import stopwatch
 from scbig_dist.train.autoencoder_stage import AutoencoderStage
 from scbig_dist.train.context import LocalContext
 from scbig_dist.train.experiment import open_experiment
@@ -39,7 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A repetition or two of each part: these tests look at no time."""
     for name, value in {"LEAST": 1, "MOST": 2}.items():
-        monkeypatch.setattr(measuring, name, value)
+        monkeypatch.setattr(stopwatch, name, value)
 
 
 def test_hours_are_updates_times_their_seconds():

@@ -56,16 +56,18 @@ class _Moments:
 
 def _moments(model: ScBIG, experiment: Experiment, context: WorkerContext, cells: np.ndarray) -> _Moments:
     """Block by block: at 10,000 genes the decoded cells together would take gigabytes."""
-    n, first, squares, products, decoded_sum = 0, None, 0.0, 0.0, 0.0
-    total: Tensor | float = 0.0
+    n, first = 0, None
+    sums: list[Tensor] = []
     for x in experiment.blocks(cells)():
         z = model.autoencoder.encode(torch.from_numpy(x).to(context.device))
         decoded = model.autoencoder.decode(z).double()
         first = z.double().mean(0) if first is None else first  # sums around a near mean lose no digits
         z = z.double() - first
-        n, total, decoded_sum = n + len(z), total + z.sum(0), decoded_sum + decoded.sum(0)
-        squares, products = squares + z.T @ z, products + z.T @ decoded
-    assert isinstance(total, Tensor) and first is not None
+        n += len(z)
+        new = [z.sum(0), z.T @ z, z.T @ decoded, decoded.sum(0)]
+        sums = [one + more for one, more in zip(sums, new, strict=True)] if sums else new
+    assert first is not None, "no cells"
+    total, squares, products, decoded_sum = sums
     mean = total / n
     covariance = (squares - n * torch.outer(mean, mean)) / (n - 1)
     return _Moments(first + mean, covariance, (products - torch.outer(mean, decoded_sum)) / (n - 1))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,17 +30,14 @@ from scbig_dist.train.experiment import BLOCK, Experiment
 from scbig_dist.train.flow_stage import FlowStage
 from scbig_dist.train.inputs import with_components
 from scbig_dist.train.latent_space import fit_latent_space
-from scbig_dist.train.log import RunLog, reset_peak_memory
-from scbig_dist.train.loop import run_stage
+from scbig_dist.train.log import reset_peak_memory
 from scbig_dist.train.memory import AnonymousPeak, StagePeak, stage_peak
 from scbig_dist.train.random import generator, torch_seeded
 from scbig_dist.train.random_store import random_experiment
+from scbig_dist.train.stopwatch import Timer, seconds_of_updates
 
 N_PATHWAYS = 1000  # rows of what a model is built on; they hardly cost
 READ_BYTES = 64_000_000  # more than a processor's cache holds
-# Calls or updates that are timed: at least and at most; fewer where they take longest.
-LEAST, MOST, SECONDS, LONGEST = 6, 300, 2.5, 6.0
-WARM = 2  # updates before those that are timed: they touch fresh memory, and compile where asked to
 
 
 @dataclass(frozen=True)
@@ -130,64 +126,6 @@ def measure(config: Config, n_genes: int, entries_per_cell: float, workers: int,
     )
 
 
-class Timer:
-    """Mean seconds of a call, the GPU's queue emptied around it: a training takes the sum, not the median."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-
-    def now(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return time.perf_counter()
-
-    def __call__(self, call: Callable[[], object]) -> float:
-        call()  # the first touches fresh memory
-        began = self.now()
-        for n in range(1, MOST + 1):
-            call()
-            passed = self.now() - began
-            if enough(n, passed):
-                break
-        return passed / n
-
-
-def enough(n: int, seconds: float) -> bool:
-    """Whether `n` repetitions that took `seconds` say what one costs."""
-    return n >= MOST or (n >= LEAST and seconds > SECONDS) or seconds > LONGEST
-
-
-class _Enough(Exception):
-    """Ends a stage that has been timed."""
-
-
-def _seconds_of_updates(
-    model: ScBIG, stage: AutoencoderStage | FlowStage, experiment: Experiment, context: LocalContext, kinds: int
-) -> list[float]:
-    """Mean seconds from update to update of the loop, by kind: update i is of kind i modulo `kinds`."""
-    timer, ends = Timer(context.device), list[float]()
-
-    def watch(done: int) -> bool:
-        """Called by the loop after every update."""
-        ends.append(timer.now())
-        if done >= WARM + 1 and enough((done - WARM) // kinds, (ends[-1] - ends[WARM - 1]) / kinds):
-            raise _Enough
-        return False
-
-    stage.n_steps, stage.is_check = 10**9, watch  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory(prefix="scbig-scale-") as folder:
-        log = RunLog(Path(folder), progress=False)
-        try:
-            run_stage(model, stage, experiment.config, context, Path(folder) / "checkpoints", log)
-        except _Enough:
-            pass
-        finally:
-            log.close()
-    seconds = np.diff(ends[WARM - 1 :])
-    first = WARM % kinds  # the kind of the first of them
-    return [float(seconds[(kind - first) % kinds :: kinds].mean()) for kind in range(kinds)]
-
-
 @dataclass(frozen=True)
 class _Found:
     rates: dict[str, float]
@@ -205,7 +143,7 @@ def _first_stage(
     peak = StagePeak()
     if learning:
         with stage_peak(context.device) as peak:
-            (update,) = _seconds_of_updates(model, stage, experiment, context, 1)
+            (update,) = seconds_of_updates(model, stage, experiment, context, 1)
         optimizer = _stepped(learning)
         checkpoint = _time_checkpoint(folder, model, optimizer, tensors_of(model))
     model.eval()
@@ -224,7 +162,7 @@ def _second_stage(
             pass
     # `align.every` is 2 here (see _share): both kinds of update meet the same moments of the machine.
     with stage_peak(context.device) as peak:
-        aligned, plain = _seconds_of_updates(model, stage, experiment, context, 2)
+        aligned, plain = seconds_of_updates(model, stage, experiment, context, 2)
     learning = [p for module in model.stage_modules("flow") for p in module.parameters()]
     optimizer = _stepped(learning)
 
