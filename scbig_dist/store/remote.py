@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -24,7 +24,7 @@ class RemoteFiles:
     def __init__(self, uri: str) -> None:
         self.name = uri
         with self._told():
-            self._system, self._root = _open(uri)
+            self._system, self._root = open_system(uri)
 
     def sizes(self) -> dict[str, int] | None:
         with self._told():
@@ -54,26 +54,29 @@ class RemoteFiles:
         with self._told():
             return only_batch(self._system.open_input_file(f"{self._root}/{file}"))
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Errors of the file system in one line each."""
-        try:
-            yield
-        except pa.ArrowInvalid as error:
-            text = " ".join(str(error).split())
-            if "filesystem type" in text:
-                scheme = urlsplit(self.name).scheme
-                raise UserError(
-                    f"store {self.name}: unknown scheme '{scheme}'; choices: {SCHEMES}, or a path"
-                ) from None
-            if "URI" in text or "parameter" in text:
-                raise UserError(f"store {self.name}: not a URI that can be opened ({text[:150]})") from None
-            raise
-        except OSError as error:
-            raise UserError(f"store {self.name}: {_reason(str(error), error)}") from None
+    def _told(self) -> AbstractContextManager[None]:
+        return told(f"store {self.name}", self.name)
 
 
-def _open(uri: str) -> tuple[fs.FileSystem, str]:
+@contextmanager
+def told(what: str, uri: str) -> Iterator[None]:
+    """Errors of the file system in one line each, which begins with `what`."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        text = " ".join(str(error).split())
+        if "filesystem type" in text:
+            scheme = urlsplit(uri).scheme
+            raise UserError(f"{what}: unknown scheme '{scheme}'; choices: {SCHEMES}, or a path") from None
+        if "URI" in text or "parameter" in text:
+            raise UserError(f"{what}: not a URI that can be opened ({text[:150]})") from None
+        raise
+    except OSError as error:
+        raise UserError(f"{what}: {_reason(str(error), error)}") from None
+
+
+def open_system(uri: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a URI and the path in it."""
     if uri.startswith("gs://") and "retry_limit_seconds" not in uri:
         uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds={GCS_S}"
     system, root = fs.FileSystem.from_uri(uri)

@@ -12,9 +12,10 @@ from scbig_dist import losses
 from scbig_dist.models.protocol import AlignBatch, FlowBatch
 from scbig_dist.models.scbig import ScBIG
 from scbig_dist.train.context import WorkerContext
-from scbig_dist.train.experiment import BLOCK, Experiment
+from scbig_dist.train.experiment import Experiment
+from scbig_dist.train.latents import write_latents
 from scbig_dist.train.random import generator
-from scbig_dist.train.residence import CellSource, cell_source, passing_source, to_device
+from scbig_dist.train.residence import CellSource, cell_source, to_device
 from scbig_dist.train.validation import Validation
 
 TARGET_CELLS = 512  # true cells behind a condition's module correlations
@@ -27,7 +28,10 @@ class FlowStage:
     weight_decay = 0.0
     check_names: tuple[str, ...] = ("val_pearson_delta", "val_mse", "score")
 
-    def __init__(self, experiment: Experiment, model: ScBIG, context: WorkerContext) -> None:
+    def __init__(
+        self, experiment: Experiment, model: ScBIG, context: WorkerContext, latents: Tensor | None = None
+    ) -> None:
+        """`latents`: of training cells, by position in the store; where a frozen encoder's are not given they are computed."""
         config = experiment.config
         self._experiment, self._context, self._model = experiment, context, model
         self._config, self._align, self._seed = config.flow, config.align, config.train.seed
@@ -47,30 +51,14 @@ class FlowStage:
             self._source, note = cell_source(experiment.store, cells, experiment.n_genes, context.device)
             self.notes = [note] if note else []
         else:  # latents of a frozen encoder never change: computed once, they stay on the device
-            self._latents = self._encode(cells)
-            if model.shift is not None:
-                self._centre(self._latents)
+            self._latents = latents if latents is not None else self._encode()
         self._targets: dict[int, tuple[Tensor | None, Tensor | None]] = {}
         self._validation = Validation(experiment, context) if experiment.split.val else None
 
-    def _encode(self, cells: np.ndarray) -> Tensor:
-        """Latents by position in the store; rows of other cells are left at zero."""
-        store, device = self._experiment.store, self._context.device
-        source = passing_source(store, self._experiment.n_genes, device)
-        latents = torch.zeros(store.n_cells, self._experiment.config.gcae.latent_dim, device=device)
-        self._model.eval()
-        with torch.no_grad():
-            for start in range(0, len(cells), BLOCK):
-                rows = cells[start : start + BLOCK]
-                latents[torch.from_numpy(rows).to(device)] = self._model.encode(source(rows))
-        return latents
-
-    def _centre(self, latents: Tensor) -> None:
-        """Move every condition's latents to the mean of its controls: the head carries the mean, the flow the rest."""
-        store = self._experiment.store
-        for condition in self.conditions:
-            own, control = (self._tensor(store.cells(each)) for each in (condition, store.control(condition.context)))
-            latents[own] += latents[control].mean(0) - latents[own].mean(0)
+    def _encode(self) -> Tensor:
+        latents = torch.zeros(self._experiment.store.n_cells, self._experiment.config.gcae.latent_dim)
+        write_latents(self._model, self._experiment, self._context, latents)
+        return latents.to(self._context.device)
 
     def _features(self, cells: np.ndarray) -> Tensor:
         """What the model is given for these cells: latents, or expression where the encoder learns."""

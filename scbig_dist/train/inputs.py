@@ -5,22 +5,21 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from scbig_dist import artifacts
+from scbig_dist.artifacts import Shelf, save_tensors
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.models.means import control_profiles, mean_profiles
 from scbig_dist.models.scbig import ModelInputs
 from scbig_dist.nn.pca import fit_pca
-from scbig_dist.screen.embeddings import Embedding, read_embedding
+from scbig_dist.screen.embeddings import read_embedding
 from scbig_dist.screen.pathways import PathwayMatrix, pathway_matrix, read_pathways
 from scbig_dist.screen.ppi import PPI
-from scbig_dist.store.disk import file_sha256
+from scbig_dist.train.arrows import components_arrow, gene_embedding_key, modules_arrow
 from scbig_dist.train.experiment import Experiment
 from scbig_dist.train.predictor import load_predictor
 from scbig_dist.train.prior_files import require_cover
@@ -42,8 +41,11 @@ class Prepared:
     notes: list[str] = field(default_factory=list)
 
 
-def prepare(experiment: Experiment, root: Path) -> Prepared:
-    """Read the priors, fit the components, cluster the genes; reuse what `root` already holds."""
+def prepare(experiment: Experiment, shelf: Shelf | Path) -> Prepared:
+    """Read the priors, fit the components, cluster the genes; reuse what the shelf already holds."""
+    if isinstance(shelf, Path):
+        with Shelf(shelf, experiment.config.data.cache) as opened:
+            return prepare(experiment, opened)
     config, notes = experiment.config, list[str]()
     _check_sizes(experiment)
     manifest = experiment.store.manifest
@@ -52,18 +54,18 @@ def prepare(experiment: Experiment, root: Path) -> Prepared:
             f"panel.n_hvg={config.panel.n_hvg} is above the {manifest.n_hvg} genes of the source: all are taken"
         )
     ppi = read_network(experiment, notes)
-    components = _components(experiment, root, _n_components(config, experiment))
+    components = _components(experiment, shelf, _n_components(config, experiment))
     embedding, found, embedding_key = _gene_embedding(experiment, components, notes)
     by = (embedding, found, embedding_key)
     if config.grc.feedback is not None:
         by = _feedback(experiment, Path(config.grc.feedback), notes)
-    modules, key = _modules(experiment, root, ppi, *by)
+    modules, key = _modules(experiment, shelf, ppi, *by)
     vectors, known = target_vectors(experiment, notes)
     pathways = _pathways(experiment, notes)
     leading = None
     if with_components(config):
         shown = (
-            _components(experiment, root, config.gcae.latent_dim, config.gcae.shift_weight)
+            _components(experiment, shelf, config.gcae.latent_dim, config.gcae.shift_weight)
             if config.gcae.shift_weight
             else components
         )
@@ -102,12 +104,6 @@ def _most_components(experiment: Experiment) -> int:
     return min(experiment.n_genes, len(experiment.train_cells()) - 1)
 
 
-def data_key(experiment: Experiment) -> dict[str, Any]:
-    """What makes two training sets the same."""
-    names = sorted(condition.name for condition in experiment.split.train)
-    return {"store": experiment.store.key, "n_genes": experiment.n_genes, "train": names}
-
-
 def with_components(config: Config) -> bool:
     """Whether the autoencoder is built on components of the cells."""
     return config.gcae.encoder == "pca" or config.gcae.skip != "none"
@@ -121,27 +117,24 @@ def _n_components(config: Config, experiment: Experiment) -> int:
     )
 
 
-def _components(experiment: Experiment, root: Path, n: int, shift_weight: float = 0.0) -> dict[str, np.ndarray]:
+def _components(experiment: Experiment, shelf: Shelf, n: int, shift_weight: float = 0.0) -> dict[str, np.ndarray]:
     """Mean and n leading components of the training cells with their sd; `gcae.shift_weight` says what the weight does."""
-    config = experiment.config
-    inputs = {**data_key(experiment), "n_components": n, "seed": config.train.seed}
-    if shift_weight:
-        inputs["shift_weight"] = shift_weight
-    key = artifacts.content_key("pca", inputs)
-    path = artifacts.find(root, "pca", key)
-    if path is None:
+    seed = experiment.config.train.seed
+
+    def write(beside: Path) -> None:
         cells = experiment.train_cells()
-        rng = generator(config.train.seed, "pca")
+        rng = generator(seed, "pca")
         if len(cells) > PCA_CELLS:
             cells = np.sort(rng.choice(cells, PCA_CELLS, replace=False))
-        beside = _shifts(experiment) * shift_weight**0.5 if shift_weight else None
-        pca = fit_pca(experiment.blocks(cells), experiment.n_genes, n, rng, beside)
+        shifts = _shifts(experiment) * shift_weight**0.5 if shift_weight else None
+        pca = fit_pca(experiment.blocks(cells), experiment.n_genes, n, rng, shifts)
         tensors = {"mean": pca.mean, "components": pca.components, "sd": pca.sd}
         tensors = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}
-        path = artifacts.make(
-            root, "pca", key, inputs, lambda beside: artifacts.save_tensors(tensors, beside / "pca.safetensors")
-        )
-    return load_file(path / "pca.safetensors")
+        save_tensors(tensors, beside / "pca.safetensors")
+
+    return load_file(
+        shelf.take("pca", components_arrow(experiment, n, shift_weight).inputs, write).path / "pca.safetensors"
+    )
 
 
 def _shifts(experiment: Experiment) -> np.ndarray:
@@ -157,32 +150,23 @@ def _gene_embedding(
 ) -> tuple[np.ndarray | None, np.ndarray | None, str]:
     """(gene, e) vectors with zeros where missing, which genes have one, and a key of the source."""
     config = experiment.config
-    name = config.priors.gene_embedding
+    name, key = config.priors.gene_embedding, gene_embedding_key(config)
     if name is None:
         notes.append("priors.gene_embedding is null: module tokens carry a learned vector instead")
-        return None, None, "none"
+        return None, None, key
     if name == "pca":
         n = config.priors.embedding_dim
         vectors = (components["components"][:n] * components["sd"][:n, None]).T
         notes.append("gene embedding: PCA loadings of the training cells (stand-in)")
-        return np.ascontiguousarray(vectors), np.ones(experiment.n_genes, dtype=bool), f"pca:{n}"
+        return np.ascontiguousarray(vectors), np.ones(experiment.n_genes, dtype=bool), key
     if name in ("spectral", "random"):
         embedding = stand_in(name, experiment, "priors.gene_embedding")
-        key = f"{name}:{config.priors.embedding_dim}"
     else:
         embedding = read_embedding(name)
-        key = content_of(embedding)
     look = embedding.lookup(experiment.genes)
     notes.append(f"gene embedding: {embedding.name}, {int(look.found.sum())} of {experiment.n_genes} panel genes")
     require_cover(embedding, experiment.genes, f"priors.gene_embedding={name}", "panel gene")
     return look.vectors, look.found, key
-
-
-def content_of(embedding: Embedding) -> str:
-    """A key of an embedding's symbols and values."""
-    digest = hashlib.sha256("\n".join(embedding.genes).encode())
-    digest.update(embedding.vectors.tobytes())
-    return digest.hexdigest()
 
 
 def _feedback(experiment: Experiment, run: Path, notes: list[str]) -> tuple[np.ndarray, np.ndarray, str]:
@@ -205,35 +189,24 @@ def _feedback(experiment: Experiment, run: Path, notes: list[str]) -> tuple[np.n
 
 def _modules(
     experiment: Experiment,
-    root: Path,
+    shelf: Shelf,
     ppi: PPI | None,
     embedding: np.ndarray | None,
     found: np.ndarray | None,
     embedding_key: str,
 ) -> tuple[np.ndarray, str]:
     config = experiment.config
-    inputs = {
-        **data_key(experiment),
-        "grc": config.grc.model_dump(exclude={"feedback"}),
-        "embedding": embedding_key,
-        "ppi": None if config.priors.ppi is None else file_sha256(config.priors.ppi),
-        "ppi_threshold": config.priors.ppi_threshold,
-        "seed": config.train.seed,
-    }
-    key = artifacts.content_key("modules", inputs)
-    path = artifacts.find(root, "modules", key)
-    if path is None:
+
+    def write(beside: Path) -> None:
         from scbig_dist.grc import cluster_genes  # POT and scikit-learn: a second that a reused artefact spares
 
         adjacency = None if ppi is None else ppi.adjacency(experiment.genes)
         rng = generator(config.train.seed, "modules")
         modules = cluster_genes(experiment.n_genes, embedding, found, adjacency, config.grc, rng)
+        save_tensors({"module_of_gene": modules}, beside / "modules.safetensors")
 
-        def write(beside: Path) -> None:
-            artifacts.save_tensors({"module_of_gene": modules}, beside / "modules.safetensors")
-
-        path = artifacts.make(root, "modules", key, inputs, write)
-    return load_file(path / "modules.safetensors")["module_of_gene"], key
+    made = shelf.take("modules", modules_arrow(experiment, embedding_key).inputs, write)
+    return load_file(made.path / "modules.safetensors")["module_of_gene"], made.key
 
 
 def _pathways(experiment: Experiment, notes: list[str]) -> PathwayMatrix | None:

@@ -81,6 +81,19 @@ class RunLog:
             with open(self._run / REPEATED, "a", encoding="utf-8") as file:
                 file.write(json.dumps(repeated) + "\n")
 
+    def records(self, stage: str) -> str:
+        """The lines of a stage in `metrics.jsonl`."""
+        lines = [] if self._path is None else self._path.read_text().splitlines()
+        return "".join(f"{line}\n" for line in lines if (each := _parse(line)) is not None and each["stage"] == stage)
+
+    def replay(self, stage: str, records: str) -> None:
+        """Take over the records of a stage that another run has trained to the same end."""
+        first = self.first
+        self.stage(stage, 0, 0)
+        for line in records.splitlines():
+            self.write(json.loads(line))
+        self.first = first
+
     def step(self, done: int, now: str) -> None:
         self._bar.update(self._task, completed=done, now=now)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from scbig_dist.artifacts import write_text
+from scbig_dist.artifacts import Shelf, write_text
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.screen.splits import read_split, write_split
@@ -35,7 +35,7 @@ def train_run(
     context: WorkerContext,
     *,
     resume: bool = False,
-    artifact_root: Path | None = None,
+    artifact_root: Path | str | None = None,
     progress: bool = True,
 ) -> None:
     """Train every stage of the model into `run`; every rank calls this with the same arguments.
@@ -57,19 +57,21 @@ def train_run(
         if (run / "run.json").is_file():
             return  # resumed after its end: nothing is left to do
         try:
-            training = _training(experiment, artifact_root or run / "artifacts", context)
+            shelf = held.enter_context(_open_shelf(experiment.config, run, artifact_root, context))
+            training = _training(experiment, shelf, artifact_root is not None, context)
         except UserError:
             if is_new and context.rank == 0:  # a mistake found before the first step leaves no run behind
                 shutil.rmtree(run, ignore_errors=True)
                 if stood:
                     run.mkdir(exist_ok=True)
             raise
-        _train(training, experiment, run, context, progress, began)
+        _train(training, experiment, shelf, run, context, progress, began)
 
 
 def _train(
     training: ScBIGTraining | BaselineTraining,
     experiment: Experiment,
+    shelf: Shelf,
     run: Path,
     context: WorkerContext,
     progress: bool,
@@ -90,6 +92,8 @@ def _train(
     try:
         costs = training.train(model, run, log)
     finally:
+        for note in shelf.notes:
+            log.warn(note)
         log.close()
     if context.rank == 0:
         save_model(model, training.inputs, names_of(experiment), run / "model")
@@ -99,6 +103,7 @@ def _train(
             "seconds_to_first_step": None if log.first is None else log.first - began,
             "seconds_total": max(time.time() - began, seconds),
             "peak_mem_gb": peak_memory_gb(),
+            "artifacts": [each.record() for each in shelf.used],
         }
         if context.device.type == "cuda":
             summary["peak_gpu_gb"] = torch.cuda.max_memory_allocated(context.device) / 1e9
@@ -106,9 +111,17 @@ def _train(
     context.barrier()
 
 
-def _training(experiment: Experiment, root: Path, context: WorkerContext) -> ScBIGTraining | BaselineTraining:
+def _open_shelf(config: Config, run: Path, root: Path | str | None, context: WorkerContext) -> Shelf:
+    """Where artefacts lie; rank 0 says there that this run uses them."""
+    name = str(run.resolve()) if context.rank == 0 else ""
+    return Shelf(run / "artifacts" if root is None else root, config.data.cache, name)
+
+
+def _training(
+    experiment: Experiment, shelf: Shelf, shared: bool, context: WorkerContext
+) -> ScBIGTraining | BaselineTraining:
     if experiment.config.model.name == "scbig":
-        return ScBIGTraining(experiment, root, context)
+        return ScBIGTraining(experiment, shelf, context, shared)
     return BaselineTraining(experiment, context)
 
 

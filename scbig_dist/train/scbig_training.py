@@ -1,38 +1,45 @@
-"""How scBIG is trained: gene modules, the autoencoder (an artefact that runs share), the mean head where there is one, the flow."""
+"""How scBIG is trained: a walk along its arrows, each an artefact that runs share."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
 
-from scbig_dist import artifacts
-from scbig_dist.artifacts import save_tensors, write_text
-from scbig_dist.config import Config
+from scbig_dist.artifacts import Shelf, save_tensors, write_text
 from scbig_dist.models.scbig import ScBIG
+from scbig_dist.train.arrows import autoencoder_arrow, flow_arrow, shift_arrow
 from scbig_dist.train.audit import audit_modules
 from scbig_dist.train.autoencoder_stage import AutoencoderStage
 from scbig_dist.train.checkpoint import tensors_of
 from scbig_dist.train.context import WorkerContext
 from scbig_dist.train.experiment import Experiment
 from scbig_dist.train.flow_stage import FlowStage
-from scbig_dist.train.inputs import Prepared, data_key, prepare
+from scbig_dist.train.inputs import Prepared, prepare
 from scbig_dist.train.latent_space import fit_latent_space
+from scbig_dist.train.latents import shared_latents
 from scbig_dist.train.log import RunLog
 from scbig_dist.train.loop import run_stage
+from scbig_dist.train.sharing import Work, share
 from scbig_dist.train.shift_stage import ShiftStage
+
+Cost = dict[str, Any]
+NOTHING: Cost = {"seconds": 0.0, "step_ms": 0.0, "cells_per_s": 0.0, "data_wait": 0.0}
+WEIGHTS, COST, RECORDS = "weights.safetensors", "cost.json", "records.jsonl"
 
 
 class ScBIGTraining:
-    """What `train_run` walks through for `model.name=scbig`."""
+    """What `train_run` walks through for `model.name=scbig`.
 
-    def __init__(self, experiment: Experiment, root: Path, context: WorkerContext) -> None:
-        self._experiment, self._root, self._context = experiment, root, context
-        self._prepared = _prepare(experiment, root, context)
+    `whole`: trained models too are looked for and left on the shelf, because other runs see it.
+    """
+
+    def __init__(self, experiment: Experiment, shelf: Shelf, context: WorkerContext, whole: bool) -> None:
+        self._experiment, self._shelf, self._context, self._whole = experiment, shelf, context, whole
+        self._prepared = _prepare(experiment, shelf, context)
         self.inputs, self.notes = self._prepared.inputs, self._prepared.notes
 
     def build(self) -> ScBIG:
@@ -42,29 +49,41 @@ class ScBIGTraining:
         """Files in the run that say what the modules hold."""
         self.notes.extend(audit_modules(self._prepared, self._experiment, run))
 
-    def train(self, model: ScBIG, run: Path, log: RunLog) -> dict[str, Any]:
+    def train(self, model: ScBIG, run: Path, log: RunLog) -> Cost:
         """Every stage; what they cost."""
-        experiment, context = self._experiment, self._context
-        first = _train_autoencoder(model, experiment, self._prepared, self._root, context, log)
-        shift: dict[str, Any] = {}
-        if "shift" in model.stages:
-            shift = run_stage(
-                model,
-                ShiftStage(experiment, model, context),
-                experiment.config,
-                context,
-                run / "checkpoints" / "shift",
-                log,
-            )
-        flow = FlowStage(experiment, model, context)
-        for note in flow.notes:
-            log.say(f"note: {note}")
-        second = run_stage(model, flow, experiment.config, context, run / "checkpoints" / "flow", log)
+        first, autoencoder_key = self._train_autoencoder(model, run, log)
+        second: Cost = {}
+        if self._whole:
+            arrow = flow_arrow(self._experiment, autoencoder_key)
+
+            def make() -> Work:
+                second.update(self._train_rest(model, autoencoder_key, run, log))
+
+                def write(beside: Path) -> None:
+                    save_tensors(tensors_of(model), beside / WEIGHTS)
+                    write_text(beside / COST, json.dumps(second))
+                    write_text(beside / RECORDS, log.records("flow"))
+
+                return Work(write, second["seconds"])
+
+            found = share(self._shelf, self._context, arrow, make)
+            if not second:
+                model.load_state_dict(load_file(found.path / WEIGHTS))
+                log.replay("flow", (found.path / RECORDS).read_text())
+                second = json.loads((found.path / COST).read_text()) | {"reused": True}
+        else:
+            second = self._train_rest(model, autoencoder_key, run, log)
+        model.eval()
+        flow_reused, shift = second.get("reused", False), second["seconds_shift"]
+        spent = [
+            0.0 if first["reused"] else first["seconds"],
+            0.0 if flow_reused else second["seconds"] + (shift or 0.0),
+        ]
         return {
             "seconds_autoencoder": first["seconds"],
             "seconds_flow": second["seconds"],
-            **({"seconds_shift": shift["seconds"]} if shift else {}),
-            "seconds_stages": second["seconds"] + first["seconds"] * (not first["reused"]) + shift.get("seconds", 0.0),
+            **({} if shift is None else {"seconds_shift": shift}),
+            "seconds_stages": sum(spent),
             "step_ms": second["step_ms"],
             "cells_per_s": second["cells_per_s"],
             "data_wait": second["data_wait"],
@@ -72,73 +91,72 @@ class ScBIGTraining:
             "autoencoder_cells_per_s": first["cells_per_s"],
             "autoencoder_data_wait": first["data_wait"],
             "autoencoder_reused": first["reused"],
+            "flow_reused": flow_reused,
         }
 
+    def _train_autoencoder(self, model: ScBIG, run: Path, log: RunLog) -> tuple[Cost, str]:
+        """Stage 1, or the artefact of a run with the same beginning. What it cost, when it was made; its key."""
+        experiment, context = self._experiment, self._context
+        arrow = autoencoder_arrow(experiment, self._prepared.key, self._prepared.embedding_key)
+        # Beside the artefact, not in the run: whoever takes over from an owner that died goes on from there.
+        unfinished = self._shelf.unfinished(arrow.kind, arrow.key) or run / "checkpoints" / "autoencoder"
 
-def _prepare(experiment: Experiment, root: Path, context: WorkerContext) -> Prepared:
-    """Rank 0 makes what is missing, the others then find it."""
-    if context.rank == 0:
-        root.mkdir(parents=True, exist_ok=True)
-        prepared = prepare(experiment, root)
-        context.barrier()
-        return prepared
-    context.barrier()
-    return prepare(experiment, root)
-
-
-def _train_autoencoder(
-    model: ScBIG,
-    experiment: Experiment,
-    prepared: Prepared,
-    root: Path,
-    context: WorkerContext,
-    log: RunLog,
-) -> dict[str, Any]:
-    """Stage 1, or the artefact of a run with the same beginning. What it cost, when it was made."""
-    config = experiment.config
-    inputs = {
-        **data_key(experiment),
-        "val": sorted(condition.name for condition in experiment.split.val),
-        "modules": prepared.key,
-        "gene_embedding": prepared.embedding_key,
-        "gcae": config.gcae.model_dump(),
-        "autoencoder": config.autoencoder.model_dump(),
-        "shuffle": _shuffle(config),
-        "train": {"seed": config.train.seed, "precision": config.train.precision},
-    }
-    key = artifacts.content_key("autoencoder", inputs)
-    unfinished = root / "unfinished" / f"autoencoder-{key}"
-    with artifacts.claim(root, "autoencoder", key) if context.rank == 0 else nullcontext():
-        context.barrier()  # the ranks wait for the first to hold the claim
-        path = artifacts.find(root, "autoencoder", key)
-        reused = path is not None
-        context.barrier()  # every rank has looked before one of them writes
-        if path is None:
-            cost: dict[str, float | None] = {"seconds": 0.0, "step_ms": 0.0, "cells_per_s": 0.0, "data_wait": 0.0}
+        def make() -> Work:
+            cost = NOTHING
             stage = AutoencoderStage(experiment, context)
             for note in stage.notes:
                 log.say(f"note: {note}")
             if list(model.autoencoder.parameters()):
-                # Beside the artefact, not in the run: whoever takes over from an owner that died goes on from there.
-                cost = run_stage(model, stage, config, context, unfinished, log)
-            if context.rank == 0:
+                cost = run_stage(model, stage, experiment.config, context, unfinished, log)
 
-                def write(beside: Path) -> None:
-                    save_tensors(tensors_of(model.autoencoder), beside / "autoencoder.safetensors")
-                    write_text(beside / "cost.json", json.dumps(cost))
+            def write(beside: Path) -> None:
+                save_tensors(tensors_of(model.autoencoder), beside / "autoencoder.safetensors")
+                write_text(beside / COST, json.dumps(cost))
 
-                artifacts.make(root, "autoencoder", key, inputs, write)
-                shutil.rmtree(unfinished, ignore_errors=True)
-            context.barrier()
-            path = artifacts.find(root, "autoencoder", key)
-            assert path is not None
-    model.autoencoder.load_state_dict(load_file(path / "autoencoder.safetensors"))
-    fit_latent_space(model, experiment, context)
-    return {**json.loads((path / "cost.json").read_text()), "reused": reused}
+            return Work(write, cost["seconds"])
+
+        found = share(self._shelf, context, arrow, make)
+        if context.rank == 0 and not found.reused:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        model.autoencoder.load_state_dict(load_file(found.path / "autoencoder.safetensors"))
+        return {**json.loads((found.path / COST).read_text()), "reused": found.reused}, arrow.key
+
+    def _train_rest(self, model: ScBIG, autoencoder_key: str, run: Path, log: RunLog) -> Cost:
+        """Latents, the mean head, the flow; what the flow cost, and the head beside it."""
+        experiment, context, latents = self._experiment, self._context, None
+        if experiment.config.flow.train_autoencoder:
+            fit_latent_space(model, experiment, context)
+        else:
+            latents, _ = shared_latents(model, experiment, context, self._shelf, autoencoder_key)
+        shift = self._train_shift(model, run, log) if "shift" in model.stages else None
+        stage = FlowStage(experiment, model, context, latents)
+        for note in stage.notes:
+            log.say(f"note: {note}")
+        cost = run_stage(model, stage, experiment.config, context, run / "checkpoints" / "flow", log)
+        return {**cost, "seconds_shift": shift}
+
+    def _train_shift(self, model: ScBIG, run: Path, log: RunLog) -> float:
+        """The mean head's network, or the artefact of a run with the same; the seconds of this run."""
+        assert model.shift is not None
+        head, seconds = model.shift, 0.0
+
+        def make() -> Work:
+            nonlocal seconds
+            stage = ShiftStage(self._experiment, model, self._context)
+            folder = run / "checkpoints" / "shift"
+            seconds = run_stage(model, stage, self._experiment.config, self._context, folder, log)["seconds"] or 0.0
+            return Work(lambda beside: save_tensors(tensors_of(head), beside / WEIGHTS), seconds)
+
+        arrow = shift_arrow(self._experiment, self._prepared.key)
+        head.load_state_dict(load_file(share(self._shelf, self._context, arrow, make).path / WEIGHTS))
+        return seconds
 
 
-def _shuffle(config: Config) -> dict[str, Any]:
-    """What of `data.*` changes the order of cells."""
-    data = config.data
-    pools = {"block_cells": data.block_cells, "pool_cells": data.pool_cells}
-    return {"shuffle": data.shuffle} | (pools if data.shuffle == "pools" else {})
+def _prepare(experiment: Experiment, shelf: Shelf, context: WorkerContext) -> Prepared:
+    """Rank 0 makes what is missing, the others then find it."""
+    if context.rank == 0:
+        prepared = prepare(experiment, shelf)
+        context.barrier()
+        return prepared
+    context.barrier()
+    return prepare(experiment, shelf)
