@@ -168,3 +168,10 @@ def open_place(root: str | Path) -> Disk | Bucket:
     if str(root).startswith("file://"):
         return Disk(Path(unquote(urlsplit(str(root)).path)))
     return Bucket(str(root))
+
+
+def settled_root(root: str) -> str:
+    """A root as every process on every node can use it: a URI as it is, a path absolute. UserError where it cannot be reached."""
+    place = open_place(root)
+    place.names()
+    return place.name

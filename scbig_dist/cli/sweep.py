@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scbig_dist.cli.train import SET, STORE, new_directory
+from scbig_dist.cli.train import ARTIFACTS, SET, STORE, new_directory
 from scbig_dist.errors import UserError
 from scbig_dist.settings import parse_set
 
@@ -23,8 +23,15 @@ def sweep(
         str | None, typer.Option(help="A smaller or larger form that the study file names, e.g. cpu.")
     ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all, instead of the study's number.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the trials and start nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the trials, what they share and what they would cost; start nothing."),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in --output.")] = False,
+    artifacts: Annotated[str | None, ARTIFACTS] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate/--no-estimate", help="With --dry-run: time a few steps for a forecast.")
+    ] = True,
     address: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster, e.g. 10.0.0.1:6379 (default: this machine).")
     ] = None,
@@ -51,4 +58,6 @@ def sweep(
         address=address,
         n_trials=trials,
         scale=scale,
+        artifacts=artifacts,
+        estimate=estimate,
     )

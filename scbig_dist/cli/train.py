@@ -19,6 +19,12 @@ STORE = typer.Option(
     "-s",
     help="The cell store to train on, a path or a URI such as s3://… (instead of 'store:' in the config).",
 )
+ARTIFACTS = typer.Option(
+    "--artifacts",
+    metavar="PATH|URI",
+    help="Where finished stages are looked for and left, for any runs and studies to share: a directory, or a URI such "
+    "as s3://bucket/artifacts (default: in the run's, or the study's, own directory).",
+)
 SET = typer.Option("--set", metavar="ADDRESS=VALUE", help="Override a setting, e.g. --set flow.lr=1e-4. Repeatable.")
 
 
@@ -40,6 +46,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --output from its newest checkpoint.")
     ] = False,
+    artifacts: Annotated[str | None, ARTIFACTS] = None,
     seeds: Annotated[
         int | None,
         typer.Option(
@@ -52,6 +59,7 @@ def train(
     Learning curves go to RUN/metrics.jsonl and RUN/tensorboard. Ctrl-C is safe: --resume
     continues, and ends with the same weights as a run that was never stopped.
     """
+    from scbig_dist.artifacts.place import settled_root
     from scbig_dist.train.experiment import settle
     from scbig_dist.train.seeds import claim_seeds, kept_config, seed_runs
 
@@ -73,16 +81,19 @@ def train(
         overrides["store"] = store
     settings = settle(load_config(config, overrides), overrides)
     run = output or new_directory("seeds" if several else "run")
+    root = None if artifacts is None else settled_root(artifacts)
     if not several:
-        _train(settings, run, address, resume)
+        _train(settings, run, address, resume, root)
         return
     claimed = claim_seeds(run, settings, seeds, resume)
     for each, own in claimed:
-        _train(own, each, address, resume, run / "artifacts")
+        _train(own, each, address, resume, root or run / "artifacts")
     _say(f"{len(claimed)} seeds done; next: scbig evaluate {run}")
 
 
-def _train(settings: Config, run: Path, address: str | None, resume: bool, artifact_root: Path | None = None) -> None:
+def _train(
+    settings: Config, run: Path, address: str | None, resume: bool, artifact_root: Path | str | None = None
+) -> None:
     """One run, here or on Ray, and what it took."""
     from scbig_dist.train.context import LocalContext
     from scbig_dist.train.run import train_run

@@ -93,7 +93,7 @@ def train_on_ray(
     run: Path,
     address: str | None = None,
     resume: bool = False,
-    artifact_root: Path | None = None,
+    artifact_root: Path | str | None = None,
     progress: bool = True,
 ) -> None:
     """`train_run` on `train.workers` Ray workers, on this machine or the cluster at `address`.
@@ -138,7 +138,7 @@ def fit(
     *,
     resume: bool,
     storage: Path,
-    artifact_root: Path | None = None,
+    artifact_root: Path | str | None = None,
     progress: bool = False,
     callbacks: Sequence[Any] = (),
 ) -> None:
@@ -185,11 +185,10 @@ def _worker(task: dict[str, Any]) -> None:
 
     config, run = Config.model_validate_json(task["config"]), Path(task["run"])
     torch.set_num_threads(config.train.threads)
-    root = None if task["artifact_root"] is None else Path(task["artifact_root"])
     context = RayWorkerContext(run, config.train.gpus)
     try:
         train_run(
-            config, run, context, resume=task["resume"], artifact_root=root, progress=False
+            config, run, context, resume=task["resume"], artifact_root=task["artifact_root"], progress=False
         )  # Watch shows it to the person
     except StopTraining:
         return  # its reason lies in STOP_FILE

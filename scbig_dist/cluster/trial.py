@@ -12,6 +12,7 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from scbig_dist.cluster.outlook import artifact_root
 from scbig_dist.cluster.resources import needs_of
 from scbig_dist.cluster.timing import timing_task
 from scbig_dist.cluster.train import fit
@@ -84,7 +85,7 @@ def run_trial(task: dict[str, Any]) -> None:
 
 def _train(config: Config, run: Path, study_dir: Path) -> str:
     """Train to the end; a reason where the scheduler stopped it."""
-    shared, began = study_dir / "artifacts", (run / "config.yaml").exists()
+    shared, began = artifact_root(study_dir), (run / "config.yaml").exists()
     try:
         if not (run / STOP_FILE).exists():
             if needs_of(config).workers == 1:

@@ -17,6 +17,8 @@ from ray import tune
 from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 
 from scbig_dist.artifacts import write_text
+from scbig_dist.artifacts.place import settled_root
+from scbig_dist.cluster.outlook import artifact_root, kept_root, print_outlook
 from scbig_dist.cluster.plan import Plan, make_plan
 from scbig_dist.cluster.resources import (
     Needs,
@@ -30,7 +32,7 @@ from scbig_dist.cluster.resources import (
 )
 from scbig_dist.cluster.search import StudySearch, open_optuna
 from scbig_dist.cluster.session import Session, ray_session
-from scbig_dist.cluster.shared import require_shared_run
+from scbig_dist.cluster.shared import require_shared, require_shared_run
 from scbig_dist.cluster.show import Board, print_plan
 from scbig_dist.cluster.study import read_study
 from scbig_dist.cluster.study_schema import STUDY_SCHEMA
@@ -49,9 +51,10 @@ from scbig_dist.cluster.trials import (
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.settings import flatten
+from scbig_dist.store.files import is_uri
 
 DEATHS = 2  # of a trial's process that are made good before the trial counts as failed
-UNLIKE = ("hash", "n_trials", "store")  # fields of study.yaml that may change between sittings
+UNLIKE = ("hash", "n_trials", "store", "artifacts")  # fields of study.yaml that may change between sittings
 
 
 def run_sweep(
@@ -64,8 +67,13 @@ def run_sweep(
     address: str | None = None,
     n_trials: int | None = None,
     scale: str | None = None,
+    artifacts: str | None = None,
+    estimate: bool = True,
 ) -> None:
     """Run a study to its end in `out`; `dry_run` prints what would be run and touches nothing.
+
+    `artifacts` is where trials share finished stages: a path or a URI; None: where they did, else `out/artifacts`.
+    `estimate`: a dry run times a few steps.
 
     Everything that can be known to be wrong is a UserError before the first trial. Ctrl-C
     leaves a study that `resume` continues: trials that ended are kept, those that had begun
@@ -77,11 +85,13 @@ def run_sweep(
     needs = _needs(plan)
     if dry_run:
         print_plan(plan, needs, None if address else [local_node()])
+        print_outlook(plan, artifacts or artifact_root(out), estimate)
         return
+    root = None if artifacts is None else settled_root(artifacts)
     _check_out(out, plan, resume)
     if address is None:
         check_placeable(needs, [local_node()], "a trial")  # known before Ray starts, which takes seconds
-    with _placed(address, needs, out, plan) as session, _claimed(out, plan):
+    with _placed(address, needs, out, plan, root) as session, _claimed(out, plan, root):
         board = Board(plan, out, session.dashboard)
         write_text(out / "ray.json", json.dumps({"dashboard": session.dashboard}))  # `scbig dashboard` joins it
         rows = write_table(out, study)
@@ -96,12 +106,14 @@ def run_sweep(
 
 
 @contextmanager
-def _placed(address: str | None, needs: Sequence[Needs], out: Path, plan: Plan) -> Iterator[Session]:
+def _placed(address: str | None, needs: Sequence[Needs], out: Path, plan: Plan, root: str | None) -> Iterator[Session]:
     """Ray, with room for the trials, and with storage that all its nodes share."""
     with ray_session(address, dashboard=True) as session:
         check_placeable(needs, nodes(), "a trial")
         if address is not None:
             require_shared_run(out, plan.base)
+            if root is not None and not is_uri(root):
+                require_shared(Path(root), [], "--artifacts")
         yield session
 
 
@@ -142,10 +154,9 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _claimed(out: Path, plan: Plan) -> Iterator[None]:
+def _claimed(out: Path, plan: Plan, root: str | None) -> Iterator[None]:
     """The study's directory, for one sweep at a time."""
     (out / "trials").mkdir(parents=True, exist_ok=True)
-    (out / "artifacts").mkdir(exist_ok=True)
     with open(out / ".lock", "w") as lock:
         try:
             fcntl.flock(
@@ -153,7 +164,8 @@ def _claimed(out: Path, plan: Plan) -> Iterator[None]:
             )  # let go by the system when this process ends, however it does
         except BlockingIOError:
             raise UserError(f"{out}: another sweep is at work there; wait for it, or stop it with Ctrl-C") from None
-        write_text(out / "study.yaml", yaml.safe_dump(plan.record(), sort_keys=False, allow_unicode=True))
+        record = plan.record() | {"artifacts": root or kept_root(out)}
+        write_text(out / "study.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
         yield
 
 

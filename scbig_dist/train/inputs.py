@@ -19,7 +19,16 @@ from scbig_dist.nn.pca import fit_pca
 from scbig_dist.screen.embeddings import read_embedding
 from scbig_dist.screen.pathways import PathwayMatrix, pathway_matrix, read_pathways
 from scbig_dist.screen.ppi import PPI
-from scbig_dist.train.arrows import components_arrow, gene_embedding_key, modules_arrow
+from scbig_dist.train.arrows import (
+    Arrow,
+    autoencoder_arrow,
+    components_arrow,
+    flow_arrow,
+    gene_embedding_key,
+    latents_arrow,
+    modules_arrow,
+    shift_arrow,
+)
 from scbig_dist.train.experiment import Experiment
 from scbig_dist.train.predictor import load_predictor
 from scbig_dist.train.prior_files import require_cover
@@ -83,6 +92,28 @@ def prepare(experiment: Experiment, shelf: Shelf | Path) -> Prepared:
         shift=None if config.shift.head == "none" else shift_inputs(experiment),
     )
     return Prepared(inputs, key, embedding_key, pathways, notes)
+
+
+def planned(experiment: Experiment) -> list[Arrow]:
+    """The artefacts of a run, before anything is computed; with `grc.feedback`, which its predictions decide, the first alone."""
+    config = experiment.config
+    if config.model.name != "scbig":
+        return []
+    _check_sizes(experiment)
+    found = [components_arrow(experiment, _n_components(config, experiment), 0.0)]
+    if with_components(config) and config.gcae.shift_weight:
+        found.append(components_arrow(experiment, config.gcae.latent_dim, config.gcae.shift_weight))
+    if config.grc.feedback is not None:
+        return found
+    embedding_key = gene_embedding_key(config)
+    modules = modules_arrow(experiment, embedding_key)
+    autoencoder = autoencoder_arrow(experiment, modules.key, embedding_key)
+    found += [modules, autoencoder]
+    if not config.flow.train_autoencoder:
+        found.append(latents_arrow(experiment, autoencoder.key))
+    if config.shift.head == "network":
+        found.append(shift_arrow(experiment, modules.key))
+    return [*found, flow_arrow(experiment, autoencoder.key)]
 
 
 def _check_sizes(experiment: Experiment) -> None:

@@ -28,6 +28,8 @@ from scbig_dist.train.random import torch_seeded
 from scbig_dist.train.scbig_training import ScBIGTraining
 from scbig_dist.train.writer import sole_writer
 
+STORE = "store.json"  # in RUN: the store's key, and where artefacts lie
+
 
 def train_run(
     config: Config,
@@ -40,7 +42,7 @@ def train_run(
 ) -> None:
     """Train every stage of the model into `run`; every rank calls this with the same arguments.
 
-    `artifact_root` is where finished stages are looked for and left (`RUN/artifacts` by
+    `artifact_root`, a path or a URI, is where finished stages are looked for and left (`RUN/artifacts` by
     default); runs that share it share their common beginnings. A run that is resumed ends
     with the same bits as one that was never stopped (CPU, same number of threads).
     """
@@ -51,14 +53,15 @@ def train_run(
     stood, is_new = run.exists(), not (run / "config.yaml").exists()
     with ExitStack() as held:
         if context.rank == 0:
-            _claim(run, experiment.config, experiment, resume)
+            _claim(run, experiment.config, experiment, resume, artifact_root)
             held.enter_context(sole_writer(run))
         context.barrier()
         if (run / "run.json").is_file():
             return  # resumed after its end: nothing is left to do
         try:
-            shelf = held.enter_context(_open_shelf(experiment.config, run, artifact_root, context))
-            training = _training(experiment, shelf, artifact_root is not None, context)
+            root = artifact_root or json.loads((run / STORE).read_text()).get("artifacts")
+            shelf = held.enter_context(_open_shelf(experiment.config, run, root, context))
+            training = _training(experiment, shelf, root is not None, context)
         except UserError:
             if is_new and context.rank == 0:  # a mistake found before the first step leaves no run behind
                 shutil.rmtree(run, ignore_errors=True)
@@ -139,7 +142,7 @@ def _facts(model: nn.Module, experiment: Experiment, notes: list[str], context: 
     }
 
 
-def _claim(run: Path, config: Config, experiment: Experiment, resume: bool) -> None:
+def _claim(run: Path, config: Config, experiment: Experiment, resume: bool, root: Path | str | None) -> None:
     """Make the run's directory, or find it as it was left."""
     kept = run / "config.yaml"
     text = dump_config(config)
@@ -153,7 +156,7 @@ def _claim(run: Path, config: Config, experiment: Experiment, resume: bool) -> N
             raise UserError(f"{run}: the config has changed since the run began ({changed}); start a new run with -o")
         if read_split(run / "split.json", experiment.store.conditions) != experiment.split:
             raise UserError(f"{run}: split.json is not the split of this config any more; start a new run with -o")
-        if json.loads((run / "store.json").read_text())["key"] != experiment.store.key:
+        if json.loads((run / STORE).read_text())["key"] != experiment.store.key:
             raise UserError(
                 f"{run}: the store {config.store} has been rebuilt since the run began; start a new run with -o"
             )
@@ -162,7 +165,8 @@ def _claim(run: Path, config: Config, experiment: Experiment, resume: bool) -> N
         raise UserError(f"{run}: exists and is not a run; name another directory with -o")
     run.mkdir(parents=True, exist_ok=True)
     write_split(experiment.split, run / "split.json")
-    write_text(run / "store.json", json.dumps({"key": experiment.store.key}))
+    kept_root = {} if root is None else {"artifacts": str(root)}  # for one who resumes it without naming them
+    write_text(run / STORE, json.dumps({"key": experiment.store.key} | kept_root))
     write_text(kept, text)
 
 
