@@ -113,7 +113,7 @@ def test_asha_stops_the_worse_trial_and_says_where(tmp_path, store):
         # One after the other, the better first: the second meets its score at the first rung.
         points={"good": {"flow.lr": 1e-2}, "bad": {"flow.lr": 1e-7}},
         fixed={"train.threads": 2},
-        asha={"grace": 20, "reduction": 2},
+        stopping={"rule": "asha", "grace": 20, "reduction": 2},
     )
     run_sweep(path, tmp_path / "out", {"store": store})
     table = pd.read_parquet(tmp_path / "out" / "trials.parquet").set_index("name")

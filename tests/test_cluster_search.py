@@ -87,7 +87,7 @@ def test_trials_that_had_begun_go_on_and_those_that_ended_are_not_redone(tmp_pat
 
 def test_rungs_outlive_an_interruption(tmp_path, store):
     points = {str(number): {"flow.lr": 1e-3 * (number + 1)} for number in range(4)}
-    plan = plan_of(tmp_path, store, points=points, asha={"grace": 20, "reduction": 2})
+    plan = plan_of(tmp_path, store, points=points, stopping={"rule": "asha", "grace": 20, "reduction": 2})
     first = Sitting(tmp_path / "out", plan)
     for number, score in enumerate([0.5, 0.6]):
         task = first.begin(f"t{number}")

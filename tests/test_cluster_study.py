@@ -10,10 +10,11 @@ import pytest
 from training_cases import make_store, write_study
 
 from scbig_dist.cli import main
+from scbig_dist.cluster.objectives import best_row
 from scbig_dist.cluster.plan import make_plan
 from scbig_dist.cluster.resources import Needs, check_placeable, n_concurrent, n_places
 from scbig_dist.cluster.study import read_study
-from scbig_dist.cluster.trials import best_row, make_row, read_rows, rows_for_test, write_row, write_table
+from scbig_dist.cluster.trials import make_row, read_rows, rows_for_test, write_row, write_table
 from scbig_dist.cluster.tune import run_sweep
 from scbig_dist.errors import UserError
 
@@ -97,7 +98,7 @@ def test_every_study_file_reads_at_every_scale(name):
         ({"axes": {"flow.lr": {"low": 1e-3, "high": 1e-2}}, "sampler": "tpe"}, "give n_trials"),
         ({"axes": {"flow.lr": [1e-3]}, "n_trials": 2}, "there are 1 points"),
         ({"axes": {"flow.lr": [1e-3]}, "metric": "test_pearson_delta"}, "chosen by validation"),
-        ({"axes": {"flow.lr": [1e-3]}, "asha": {"grace": 4000}}, "asha.grace=4000"),
+        ({"axes": {"flow.lr": [1e-3]}, "stopping": {"rule": "asha", "grace": 4000}}, "stopping.grace=4000"),
         ({"axes": {"flow.lr": [1e-3]}, "fixed": {"split.n_val": 0}}, "split.n_val=0"),
         ({"axes": {"flow.lr": [1e-3]}, "sampler": "grd"}, "sampler='grd'"),
         ({"axes": {"flow.lr": [1e-3]}, "axis": 3}, "unknown field 'axis'; did you mean 'axes'?"),
@@ -197,7 +198,10 @@ def test_rows_become_a_table_and_the_best_is_chosen_among_finished(tmp_path):
     [
         ({"metric": "val_pearson_delt"}, "did you mean 'val_pearson_delta'"),
         ({"metric": "test_pearson_delta"}, "chosen by validation"),
-        ({"metric": "val_e_dist", "asha": {"grace": 10}}, "stage 2 reports val_pearson_delta or val_mse"),
+        (
+            {"metric": "val_e_dist", "stopping": {"rule": "asha", "grace": 10}},
+            "stage 2 reports val_pearson_delta or val_mse",
+        ),
     ],
 )
 def test_metric_that_nothing_reports_is_refused(tmp_path, fields, message):

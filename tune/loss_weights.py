@@ -15,13 +15,13 @@ axes = {
 }
 sampler = "tpe"
 n_trials = 24
-asha = {"grace": 100_000, "reduction": 3}
+stopping = {"rule": "asha", "grace": 100_000, "reduction": 3}
 published = "loss_weights"
 scales = {
     "cpu": {
         "base": "../configs/cpu_small.yaml",
         "fixed": {"autoencoder.epochs": 2, "flow.steps": 1000, "flow.validate_every": 500},
         "n_trials": 8,
-        "asha": None,
+        "stopping": None,
     }
 }

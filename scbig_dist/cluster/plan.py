@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scbig_dist.cluster.study import Range, Study, Value
+from scbig_dist.cluster.axes import Range, Value, combinations
+from scbig_dist.cluster.study import Study
 from scbig_dist.cluster.study_schema import STUDY_SCHEMA
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError, suggest
@@ -54,9 +55,10 @@ class Plan:
         configs = [self.config(point.values) for point in self.points]
         if self.study.sampler != "grid":
             ends = {address: of for address, of in _ends(self.study).items() if address.startswith("train.")}
-            for combination in itertools.islice(itertools.product(*ends.values()), MOST_TRIED):
+            when = {address: others for address, others in self.study.when.items() if others.keys() <= ends.keys()}
+            for combination in itertools.islice(combinations(ends, when), MOST_TRIED):
                 with suppress(UserError):  # a combination that no trial can have
-                    configs.append(self.config(dict(zip(ends, combination, strict=True))))
+                    configs.append(self.config(combination))
         return configs
 
     def record(self) -> dict[str, Any]:
@@ -88,9 +90,10 @@ def make_plan(study: Study, path: Path, overrides: Mapping[str, Any]) -> Plan:
     study = _completed(study, base, store)
     if base.split.n_val == 0 and base.split.file is None:
         raise UserError(f"{where}: split.n_val=0 leaves nothing to choose trials by; set it to 1 or more")
-    if study.asha is not None and study.asha.grace >= base.flow.steps:
+    address, steps = full_budget(base)
+    if study.stopping is not None and study.stopping.grace >= steps:
         raise UserError(
-            f"{where}: asha.grace={study.asha.grace} is not below flow.steps={base.flow.steps}: no trial could be stopped"
+            f"{where}: stopping.grace={study.stopping.grace} is not below {address}={steps}: no trial could be stopped"
         )
     points = _points(study)
     n_trials = len(points) if study.n_trials is None else study.n_trials
@@ -110,8 +113,8 @@ def make_plan(study: Study, path: Path, overrides: Mapping[str, Any]) -> Plan:
 
 
 def _completed(study: Study, base: Config, store: Store) -> Study:
-    """The study with every point naming every address: what one leaves out is the base's."""
-    kept = {address: base.get(address) for address in study.addresses}
+    """The study with every point naming every address but axes that it lacks: what one leaves out is the base's."""
+    kept = {address: base.get(address) for address in study.addresses if address not in study.axes}
     points = {name: _counted(kept | point, base, store) for name, point in study.points.items()}
     return study.model_copy(update={"points": points})
 
@@ -127,14 +130,18 @@ def _counted(point: Mapping[str, Value], base: Config, store: Store) -> dict[str
 def _points(study: Study) -> list[Point]:
     points = [Point(name, dict(values)) for name, values in study.points.items()]
     if study.axes and study.sampler == "grid":
-        lists = [axis for axis in study.axes.values() if not isinstance(axis, Range)]
+        lists = {address: axis for address, axis in study.axes.items() if not isinstance(axis, Range)}
         assert len(lists) == len(study.axes)
         given = [point.values for point in points]
-        for combination in itertools.product(*lists):
-            values = dict(zip(study.axes, combination, strict=True))
-            if values not in given:
-                points.append(Point("", values))
+        points += [Point("", values) for values in combinations(lists, study.when) if values not in given]
     return points
+
+
+def full_budget(config: Config) -> tuple[str, int]:
+    """The address of what a training is given, and the micro-steps that it comes to."""
+    if config.model.name == "scbig":
+        return "flow.steps", config.flow.steps
+    return "baseline.steps", config.baseline.steps * config.train.workers
 
 
 def _ends(study: Study) -> dict[str, list[Any]]:
@@ -147,11 +154,12 @@ def _check_axes(base: Config, store: Store, study: Study, where: str) -> None:
     ends = _ends(study)
     for address, values in ends.items():
         for value in values:
-            others = [[value] if name == address else of for name, of in ends.items()]
+            others = {name: [value] if name == address else of for name, of in ends.items()}
+            having = (each for each in combinations(others, study.when) if address in each)
             errors: list[UserError] = []
-            for combination in itertools.islice(itertools.product(*others), MOST_TRIED):
+            for combination in itertools.islice(having, MOST_TRIED):
                 try:
-                    _check_values(base, store, dict(zip(ends, combination, strict=True)), where)
+                    _check_values(base, store, combination, where)
                     break
                 except UserError as error:
                     errors.append(error)

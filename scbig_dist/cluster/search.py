@@ -1,74 +1,57 @@
 """What Ray Tune asks between trials: the next point, and whether one should stop. Optuna answers.
 
-All state lies in Optuna's storage (`STUDY/study.db`), the rungs of successive halving
-included, so a study that goes on after a stop takes the decisions it would have taken.
+All state lies in Optuna's storage (`STUDY/study.db`), decisions to stop a trial included, so a
+study that goes on after a stop takes the decisions it would have taken.
+
+A trial stopped early is told as PRUNED, with what it reported on the way. Optuna's TPE (5.0,
+`_split_trials`) puts finished trials before stopped ones whatever their values, and sorts the
+stopped by their last step, the later the better, before it looks at a value: values of unequal
+budgets never meet. As COMPLETE they would. NSGA-II reads finished trials alone.
 """
 
 from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 from ray.tune.search import Searcher
 
 from scbig_dist.artifacts import write_text
-from scbig_dist.cluster.plan import Plan
-from scbig_dist.cluster.study import Range, Study
-from scbig_dist.cluster.trials import STOP_FILE, Row, read_row, trial_dir
-from scbig_dist.config import Config
+from scbig_dist.cluster.plan import Plan, full_budget
+from scbig_dist.cluster.space import distributions, suggest_values
+from scbig_dist.cluster.stopping import decide, stop_record
+from scbig_dist.cluster.study import Study
+from scbig_dist.cluster.trials import STOP_FILE, Row, read_row, trial_dir, watched_run
 from scbig_dist.errors import UserError
 
 OPTUNA_NAME = "study"
+POPULATION = 16  # of NSGA-II's generations: Optuna's 50 are more trials than most studies have
 
 
 def storage_url(study_dir: Path) -> str:
     return f"sqlite:///{(study_dir / 'study.db').resolve()}"
 
 
-def distributions(study: Study) -> dict[str, BaseDistribution]:
-    """The space in Optuna's words; what is only ever named in points is a list of those values."""
-    space: dict[str, BaseDistribution] = {}
-    for address in study.addresses:
-        axis = study.axes.get(address)
-        named = [point[address] for point in study.points.values()]
-        if isinstance(axis, Range):
-            if _is_integer(address):
-                space[address] = IntDistribution(int(axis.low), int(axis.high), log=axis.log)
-            else:
-                space[address] = FloatDistribution(float(axis.low), float(axis.high), log=axis.log)
-        else:
-            space[address] = CategoricalDistribution(list(dict.fromkeys([*(axis or []), *named])))
-    return space
-
-
-def _is_integer(address: str) -> bool:
-    value = Config().get(address)
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def open_optuna(plan: Plan, study_dir: Path) -> optuna.Study:
     """The study's Optuna half, begun with the points known beforehand, or as it was left."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = plan.study
-    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
-    if study.asha is not None:
-        pruner = optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=study.asha.grace, reduction_factor=study.asha.reduction
-        )
     found = optuna.create_study(
         storage=optuna.storages.RDBStorage(storage_url(study_dir), engine_kwargs={"connect_args": {"timeout": 60}}),
         study_name=OPTUNA_NAME,
-        direction="maximize" if study.mode == "max" else "minimize",
-        pruner=pruner,
+        directions=["maximize" if each.mode == "max" else "minimize" for each in plan.study.objectives],
+        pruner=optuna.pruners.NopPruner(),  # what stops trials is stopping.py
         load_if_exists=True,
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        found.set_metric_names([each.name for each in plan.study.objectives])
     for point in plan.points[len(found.get_trials(deepcopy=False)) :]:
         found.enqueue_trial(point.values, user_attrs={"name": point.name})
     return found
@@ -103,23 +86,26 @@ class StudySearch(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # Ray's own annotation lacks FINISHED
         if self._interrupted:
-            trial = Trial(self._optuna, self._interrupted.pop(0)._trial_id)
+            interrupted = self._interrupted.pop(0)
+            self._optuna.sampler = _sampler(self._plan.study, interrupted.number)
+            trial = Trial(self._optuna, interrupted._trial_id)
         else:
             begun = [t for t in self._optuna.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
             if len(begun) >= self._plan.n_trials:
                 return Searcher.FINISHED
             # A sampler of its own per trial: the same study gives the same points, resumed or not.
             self._optuna.sampler = _sampler(self._plan.study, len(begun))
-            trial = self._optuna.ask(self._space)
+            trial = self._optuna.ask()
         self._running[trial_id] = trial
         name = trial.user_attrs.get("name", "")
-        values = dict(trial.params)
+        values = suggest_values(trial, self._space, self._plan.study.when)
         task: dict[str, Any] = {
             "study": str(self._dir),
             "trial": trial_name(trial.number),
             "name": name,
             "values": values,
             "timed": self._plan.study.timed,
+            "seeds": self._plan.study.seeds,
         }
         task["asked"] = time.time()
         try:
@@ -128,18 +114,23 @@ class StudySearch(Searcher):
             return task | {"config": None, "error": str(error)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Stop the trial at a rung that it does not pass: the file is there before its report returns."""
-        step, value = result.get("micro_step"), result.get(self._plan.study.metric)
-        asha, trial = self._plan.study.asha, self._running.get(trial_id)
-        if trial is None or step is None or value is None:
-            return
-        trial.report(float(value), int(step))
-        if asha is None or step >= self._plan.config(trial.params).flow.steps or not trial.should_prune():
-            return
-        rung = int(np.floor(np.log(step / asha.grace) / np.log(asha.reduction) + 1e-9))
-        reason = f"asha: {self._plan.study.metric}={value:.4g} at rung {rung} (micro-step {int(step)})"
-        path = trial_dir(self._dir, trial_name(trial.number)) / STOP_FILE
-        write_text(path, json.dumps({"reason": reason, "rung": rung, "micro_step": int(step)}))
+        """Stop a trial that does not pass: the file is there before its report returns."""
+        study, trial = self._plan.study, self._running.get(trial_id)
+        objective, step = study.objectives[0], result.get("micro_step")
+        value = result.get(objective.name)
+        if trial is None or step is None or value is None or len(study.objectives) > 1:
+            return  # of two objectives Optuna keeps none on the way
+        value, step, rule = float(value), int(step), study.stopping
+        config = self._plan.config(trial.params)
+        decision = None
+        if rule is not None and step < full_budget(config)[1]:
+            decision = decide(rule, trial, value, step, self._optuna.get_trials(deepcopy=False), objective.sign)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a step that is reported again: the first value stands
+            trial.report(value, step)
+        if rule is not None and decision is not None and not decision.goes_on:
+            run = watched_run(trial_dir(self._dir, trial_name(trial.number)), config, study.seeds)
+            write_text(run / STOP_FILE, json.dumps(stop_record(rule, objective.name, decision)))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         trial = self._running.get(trial_id)
@@ -155,9 +146,9 @@ class StudySearch(Searcher):
             self._ended(row)
 
     def _tell(self, number: int, row: Row) -> None:
-        value = row.get(self._plan.study.metric)
-        if row["status"] == "finished" and value is not None:
-            self._optuna.tell(number, float(value))
+        values = [row.get(each.name) for each in self._plan.study.objectives]
+        if row["status"] == "finished" and None not in values:
+            self._optuna.tell(number, [float(value) for value in values if value is not None])
         else:
             state = TrialState.PRUNED if row["status"] == "stopped" else TrialState.FAIL
             self._optuna.tell(number, state=state)
@@ -181,4 +172,6 @@ def _sampler(study: Study, number: int) -> optuna.samplers.BaseSampler:
     seed = int(np.random.SeedSequence([study.seed, number]).generate_state(1)[0])
     if study.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+    if study.sampler == "nsga2":
+        return optuna.samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
     return optuna.samplers.RandomSampler(seed=seed)

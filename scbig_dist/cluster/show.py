@@ -11,11 +11,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from scbig_dist.cluster.axes import Range
+from scbig_dist.cluster.objectives import Row, best_row, front_rows
 from scbig_dist.cluster.plan import Plan
 from scbig_dist.cluster.resources import Needs, check_placeable, n_concurrent
 from scbig_dist.cluster.search import storage_url
-from scbig_dist.cluster.study import Range
-from scbig_dist.cluster.trials import Row, best_row
+from scbig_dist.cluster.study import Asha, Study
 
 
 def print_plan(plan: Plan, needs: Sequence[Needs], of: Sequence[dict[str, float]] | None) -> None:
@@ -25,7 +26,7 @@ def print_plan(plan: Plan, needs: Sequence[Needs], of: Sequence[dict[str, float]
     for heading in ("trial", *(["name"] if study.points else []), *study.addresses):
         table.add_column(heading, overflow="fold")
     for number, point in enumerate(plan.points[: plan.n_trials]):
-        cells = [str(point.values[address]) for address in study.addresses]
+        cells = [str(point.values.get(address, "–")) for address in study.addresses]
         table.add_row(f"{number:04d}", *([point.name] if study.points else []), *cells)
     if plan.n_trials > len(plan.points):
         rest = f"{len(plan.points):04d} … {plan.n_trials - 1:04d}"
@@ -39,10 +40,20 @@ def print_plan(plan: Plan, needs: Sequence[Needs], of: Sequence[dict[str, float]
     console.print(f"each: {work}; asks for " + " or ".join(str(each) for each in needs))
     if study.timed == "alone":
         console.print("once all have ended, a few updates of each are timed, one trial after the other")
-    if study.asha is not None:
-        console.print(f"early stop: rungs at {study.asha.grace:,} micro-steps and every ×{study.asha.reduction} after")
+    if study.seeds > 1:
+        console.print(
+            f"each {study.seeds} times, with seeds {plan.base.train.seed} … {plan.base.train.seed + study.seeds - 1}"
+        )
+    if (rule := study.stopping) is not None:
+        first = " (its first seed)" if study.seeds > 1 else ""
+        if isinstance(rule, Asha):
+            text = f"rungs at {rule.grace:,} micro-steps and every ×{rule.reduction} after"
+        else:
+            text = f"below the median of {rule.others} or more others, from micro-step {rule.grace:,} on"
+        console.print(f"early stop{first}: {text}")
     if study.timed != "only":
-        console.print(f"chosen by {study.metric} ({study.mode}); scored on test, once, at the end: {_test_text(plan)}")
+        chosen = " and ".join(f"{each.name} ({each.mode})" for each in study.objectives)
+        console.print(f"chosen by {chosen}; scored on test, once, at the end: {_test_text(plan)}")
     if of is not None:
         check_placeable(needs, of, "a trial")
         n = n_concurrent(needs, of)
@@ -59,7 +70,8 @@ def _axis_text(axis: Any) -> str:
 def _test_text(plan: Plan) -> str:
     if plan.study.test == "all":
         return "every finished trial"
-    return "the best trial" + (" and every named point" if plan.study.points else "")
+    best = "the best trial" if len(plan.study.objectives) == 1 else "the trials of the front"
+    return best + (" and every named point" if plan.study.points else "")
 
 
 class Board:
@@ -84,14 +96,14 @@ class Board:
 
     def ended(self, row: Row, rows: Sequence[Row]) -> None:
         study = self._plan.study
-        best = best_row(rows, study)
+        best, metric = best_row(rows, study), study.objectives[0].name
         self._ended += 1
-        self._say(f"[{self._ended}/{self._plan.n_trials}] {_line(row, study.addresses, study.metric)}")
+        self._say(f"[{self._ended}/{self._plan.n_trials}] {_line(row, study)}")
         each = (time.time() - self._began) / (self._ended - self._before)
         left = max(self._plan.n_trials - self._ended, 0)
         text = f"{self._ended}/{self._plan.n_trials} done, about {each * left / 60:.0f} min left"
         if best is not None:
-            text += f", best {study.metric} {best[study.metric]:.4f} (trial {best['trial']})"
+            text += f", best {metric} {best[metric]:.4f} (trial {best['trial']})"
         self._status.update(text)
 
     def died(self, trial: str, cause: str) -> None:
@@ -117,9 +129,13 @@ class Board:
         study, counts = self._plan.study, Counter(row["status"] for row in rows)
         best = best_row(rows, study)
         text = ", ".join(f"{n} {status}" for status, n in counts.items()) or "no trial ended"
-        if best is not None:
-            text += f"; best: {_line(best, study.addresses, study.metric)}"
+        if best is not None and len(study.objectives) == 1:
+            text += f"; best: {_line(best, study)}"
         self._say(text)
+        if len(study.objectives) > 1:
+            front = sorted(front_rows(rows, study), key=lambda row: row[study.objectives[1].name])
+            for row in front:
+                self._say(f"on the front: {_line(row, study)}")
         if len(rows) < self._plan.n_trials:
             self._say(f"{self._plan.n_trials - len(rows)} trials to go: the same command with --resume continues")
         else:
@@ -133,12 +149,14 @@ def _title(row: Mapping[str, Any]) -> str:
     return f"trial {row['trial']}" + (f" ({row['name']})" if row["name"] else "")
 
 
-def _line(row: Mapping[str, Any], addresses: Sequence[str], metric: str) -> str:
+def _line(row: Mapping[str, Any], study: Study) -> str:
     parts = [_title(row)]
-    parts += [f"{address}={_text(row.get(address))}" for address in addresses]
+    parts += [f"{address}={_text(row[address])}" for address in study.addresses if address in row]
     parts.append(row["status"] if row["status"] != "finished" else "")
-    if row.get(metric) is not None:
-        parts.append(f"{metric}={row[metric]:.4f}")
+    for each in study.objectives:
+        if row.get(each.name) is not None:
+            spread = row.get(f"{each.name}_sd")
+            parts.append(f"{each.name}={row[each.name]:.4f}" + (f" ± {spread:.4f}" if spread is not None else ""))
     if row.get("stage1_ms") is not None:
         parts.append(f"stage 1 {row['stage1_ms']:.4g} ms, stage 2 {row['stage2_ms']:.4g} ms")
     if row["seconds_total"] is not None:

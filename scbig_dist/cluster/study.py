@@ -5,42 +5,44 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from scbig_dist.cluster.axes import FROZEN, Range, Value
+from scbig_dist.cluster.objectives import Objective, usual_mode
+from scbig_dist.cluster.study_rules import check_study
 from scbig_dist.errors import UserError, suggest
-from scbig_dist.metrics.summary import HIGHER_IS_BETTER, METRICS
-from scbig_dist.train.flow_stage import FlowStage
 
-Value = bool | int | float | str | None
+Mode = Literal["max", "min"]
 
 
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+class Asha(BaseModel):
+    """Asynchronous successive halving: a trial goes on past a rung if it is among the best that have come there."""
 
-
-class Range(Part):
-    """An axis that is searched between two values, both included."""
-
-    low: int | float
-    high: int | float
-    log: bool = False
-    """True: equal factors are equally likely."""
-
-
-class Asha(Part):
-    """Asynchronous successive halving: a trial goes on past a rung if it is among the best there."""
-
+    model_config = FROZEN
+    rule: Literal["asha"]
     grace: int = Field(ge=1)
     """Micro-steps of stage 2 before any trial may be stopped: the first rung."""
     reduction: int = Field(default=3, ge=2)
     """One in so many goes on; each rung lies this factor behind the one before."""
 
 
-class Study(Part):
+class Median(BaseModel):
+    """A trial ends where its best score so far is below the median of the others' at the same micro-step."""
+
+    model_config = FROZEN
+    rule: Literal["median"]
+    grace: int = Field(ge=1)
+    """Micro-steps of stage 2 before any trial may be stopped."""
+    others: int = Field(default=3, ge=1)
+    """Trials that must have come as far before one is measured by them."""
+
+
+class Study(BaseModel):
     """The fields of a study file, one assignment each."""
 
+    model_config = FROZEN
     base: str | None = None
     """Preset, relative to the study file; null: the schema's defaults."""
     fixed: dict[str, Value] = {}
@@ -51,18 +53,24 @@ class Study(Part):
     """{name: {address: value}}: trials named beforehand, run first. Each is scored on test. What a
     point leaves out and another names keeps the value of `base` and `fixed`; {} is that itself.
     `grc.n_modules` may be "genes": as many as the panel has."""
-    sampler: Literal["grid", "tpe", "random"] = "grid"
-    """How `axes` are searched: every combination, Optuna's TPE, or at random."""
+    when: dict[str, dict[str, list[Value]]] = {}
+    """{axis: {other axis: values}}: the axis exists only in trials where the other has one of these values."""
+    sampler: Literal["grid", "tpe", "nsga2", "random"] = "grid"
+    """How `axes` are searched: every combination, Optuna's TPE or (two metrics) NSGA-II, or at random."""
     n_trials: int | None = Field(default=None, ge=1)
     """Trials in all, points included; null: every point and every combination."""
-    metric: str = "val_pearson_delta"
-    """What trials are ranked, searched and stopped by; a validation score, never a test one."""
-    mode: Literal["max", "min"] = "max"
-    """Whether a high or a low metric is good; by default as the metric has it."""
+    metric: str | list[str] = "val_pearson_delta"
+    """What trials are ranked, searched and stopped by; a validation score, never a test one. Two names, the second
+    a score or a cost such as step_ms or peak_mem_gb: what is found is the front of trials that none beats in both."""
+    mode: Mode | list[Mode] = "max"
+    """Whether a high or a low metric is good, for each; by default as the metric has it."""
     seed: int = Field(default=0, ge=0)
     """Seed of the search (a trial's own is `train.seed`)."""
-    asha: Asha | None = None
-    """Early stopping; null: every trial runs to its end."""
+    seeds: int = Field(default=1, ge=1)
+    """Trainings per trial, alike but for `train.seed`: its own and those after it. A trial's scores are their means."""
+    stopping: Annotated[Asha | Median, Field(discriminator="rule")] | None = None
+    """Early stopping, e.g. {"rule": "asha", "grace": 1000}; null: every trial runs to its end. Of several seeds the
+    first is watched, and a trial that it does not end trains the others to theirs."""
     test: Literal["best", "all"] = "best"
     """What is scored on test, once, at the end: the best trial and the named points, or all that finished."""
     at_once: int | None = Field(default=None, ge=1)
@@ -80,6 +88,13 @@ class Study(Part):
         """Every address that differs between trials, axes first."""
         return list(dict.fromkeys([*self.axes, *(address for point in self.points.values() for address in point)]))
 
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """One, or two: score first."""
+        names = [self.metric] if isinstance(self.metric, str) else self.metric
+        modes = [self.mode] if isinstance(self.mode, str) else self.mode
+        return tuple(Objective(name, mode) for name, mode in zip(names, modes, strict=True))
+
 
 def read_study(path: Path, scale: str | None = None, n_trials: int | None = None) -> Study:
     """The study of a file, at a scale of its own; a UserError says what is wrong with it."""
@@ -92,8 +107,11 @@ def read_study(path: Path, scale: str | None = None, n_trials: int | None = None
         fields |= scales[scale]
     if n_trials is not None:
         fields["n_trials"] = n_trials
-    better = HIGHER_IS_BETTER.get(str(fields.get("metric", "")).removeprefix("val_"), True)
-    fields.setdefault("mode", "max" if better else "min")
+    metric = fields.get("metric", Study.model_fields["metric"].default)
+    several = isinstance(metric, list | tuple)
+    fields.setdefault("mode", [usual_mode(str(each)) for each in metric] if several else usual_mode(str(metric)))
+    if isinstance(fields.get("when"), Mapping):
+        fields["when"] = {axis: _as_lists(others) for axis, others in fields["when"].items()}
     unknown = [name for name in fields if name not in Study.model_fields]
     if unknown:
         raise UserError(f"study {path}: unknown field '{unknown[0]}'; {suggest(unknown[0], Study.model_fields)}")
@@ -103,7 +121,7 @@ def read_study(path: Path, scale: str | None = None, n_trials: int | None = None
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"study {path}: {where}={first['input']!r}: {first['msg']}") from None
-    _check(study, f"study {path}")
+    check_study(study, f"study {path}")
     return study
 
 
@@ -131,40 +149,8 @@ def _assignments(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _check(study: Study, where: str) -> None:
-    """Rules between fields."""
-    if not study.axes and not study.points:
-        raise UserError(f"{where}: nothing to try; give 'axes' or 'points'")
-    if study.metric.removeprefix("val_") not in METRICS or not study.metric.startswith("val_"):
-        known = [f"val_{metric}" for metric in METRICS]
-        raise UserError(
-            f"{where}: metric={study.metric!r}: trials are chosen by validation; {suggest(study.metric, known)}"
-        )
-    if study.asha is not None and study.metric not in FlowStage.check_names:
-        reported = " or ".join(name for name in FlowStage.check_names if name.startswith("val_"))
-        raise UserError(
-            f"{where}: asha with metric={study.metric!r}: stage 2 reports {reported}; name one, or leave asha out"
-        )
-    for address, axis in study.axes.items():
-        if isinstance(axis, Range):
-            if study.sampler == "grid":
-                raise UserError(
-                    f"{where}: axes.{address} is a range, which a grid cannot list; set sampler='tpe' or 'random'"
-                )
-            if not axis.low < axis.high or (axis.log and axis.low <= 0):
-                raise UserError(
-                    f"{where}: axes.{address}: low={axis.low} high={axis.high} log={axis.log}: expected {'0 < ' if axis.log else ''}low < high"
-                )
-        elif not axis:
-            raise UserError(f"{where}: axes.{address} is an empty list; give its values")
-    for name, point in study.points.items():
-        if missing := sorted(set(study.axes) - set(point)):
-            raise UserError(
-                f"{where}: points['{name}'] does not name {', '.join(missing)}; every point names every axis"
-            )
-        for address, axis in study.axes.items():
-            value = point[address]
-            if isinstance(axis, Range) and not (isinstance(value, int | float) and axis.low <= value <= axis.high):
-                raise UserError(f"{where}: points['{name}'] {address}={value} lies outside {axis.low} … {axis.high}")
-    if study.sampler != "grid" and study.axes and study.n_trials is None:
-        raise UserError(f"{where}: sampler='{study.sampler}' has no end of its own; give n_trials")
+def _as_lists(others: Any) -> Any:
+    """{"gcae.encoder": "gcae"} as {"gcae.encoder": ["gcae"]}."""
+    if not isinstance(others, Mapping):
+        return others
+    return {other: values if isinstance(values, list) else [values] for other, values in others.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import traceback
 from pathlib import Path
@@ -12,8 +13,11 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from scbig_dist.artifacts import write_text
+from scbig_dist.cluster.objectives import Row
 from scbig_dist.cluster.outlook import artifact_root
 from scbig_dist.cluster.resources import needs_of
+from scbig_dist.cluster.seed_rows import mean_scores, over_seeds
 from scbig_dist.cluster.timing import timing_task
 from scbig_dist.cluster.train import fit
 from scbig_dist.cluster.trials import ERROR_FILE, ROW_FILE, STOP_FILE, make_row, read_json, trial_dir, write_row
@@ -25,6 +29,7 @@ from scbig_dist.settings import load_config
 from scbig_dist.train.context import LocalContext, StopTraining
 from scbig_dist.train.log import release_memory
 from scbig_dist.train.run import train_run
+from scbig_dist.train.seeds import claim_seeds, seed_runs
 
 
 class TuneContext(LocalContext):
@@ -41,8 +46,8 @@ class TuneContext(LocalContext):
 
 
 def run_trial(task: dict[str, Any]) -> None:
-    """Tune's function. `task`: study (directory), trial (its name), name, values, config (JSON), timed (the
-    study's), asked (when the searcher named it).
+    """Tune's function. `task`: study (directory), trial (its name), name, values, seeds (how many), timed (the
+    study's), config (JSON), asked (when the searcher named it).
 
     Ends without an exception whatever happens to the training: the row says it. Only the
     death of the process reaches Tune, which then calls this again, and the run goes on.
@@ -51,49 +56,72 @@ def run_trial(task: dict[str, Any]) -> None:
     run = trial_dir(study_dir, task["trial"])
     if (run / ROW_FILE).exists():
         return
+    if task["config"] is None:
+        row = _failed(run, task, UserError(task["error"])) | {"seconds_total": 0.0}
+    elif task["seeds"] == 1:
+        row = _run(Config.model_validate_json(task["config"]), run, task)
+    else:
+        row = _run_seeds(Config.model_validate_json(task["config"]), run, task)
+    write_row(study_dir, row)
+
+
+def _run_seeds(config: Config, trial: Path, task: dict[str, Any]) -> Row:
+    """A run per seed, one after the other, as `train --seeds` leaves them. The scheduler watches the first."""
+    rows: list[Row] = []
+    for run, its in claim_seeds(trial, config, task["seeds"], resume=True):
+        row = read_json(run / ROW_FILE)
+        if not row:
+            row = _run(its, run, task, watched=not rows)
+            write_text(run / ROW_FILE, json.dumps(row, indent=1))
+        rows.append(row)
+        if row["status"] != "finished":
+            break
+    return over_seeds(trial.name, rows, task["seeds"])
+
+
+def _run(config: Config, run: Path, task: dict[str, Any], watched: bool = True) -> Row:
+    """One training with its scores on validation; a row whatever becomes of it."""
     began, is_new = time.time(), not (run / "config.yaml").exists()
     release_memory()  # what an earlier trial of this process has left
-    name, values = task["name"], task["values"]
     try:
-        if task["config"] is None:
-            raise UserError(task["error"])
-        config = Config.model_validate_json(task["config"])
         if task["timed"] == "only":
-            row = make_row(run, name, values, "finished") | _time(config, run)
+            row = make_row(run, task["name"], task["values"], "finished") | _time(config, run)
         else:
-            stopped = _train(config, run, study_dir)
-            status, reason, scores = "finished", "", {}
-            if stopped:
-                status, reason = "stopped", stopped
-            else:
-                scores = {f"val_{metric}": value for metric, value in _validate(config, run).items()}
-            row = make_row(run, name, values, status, reason) | scores
+            stopped = _train(config, run, Path(task["study"]), watched)
+            status, scores = ("stopped", {}) if stopped else ("finished", _validate(config, run))
+            row = make_row(run, task["name"], task["values"], status, stopped)
+            row |= {f"val_{metric}": value for metric, value in scores.items()}
     except Exception as error:  # whatever it is, it is this trial's end and the study's next row
-        run.mkdir(parents=True, exist_ok=True)
-        (run / ERROR_FILE).write_text(traceback.format_exc())
-        lines = str(error).strip().splitlines() or ["no message"]
-        row = make_row(run, name, values, "failed", f"see {ERROR_FILE}", f"{type(error).__name__}: {lines[0]}")
+        row = _failed(run, task, error)
     # Stages count their time over interruptions, this process does not.
     stages = (row["seconds_autoencoder"] or 0.0) * (
         not read_json(run / "run.json").get("autoencoder_reused", False)
     ) + (row["seconds_flow"] or 0.0)
-    if row["seconds_to_first_step"] is not None and is_new:
+    if row["seconds_to_first_step"] is not None and is_new and watched:
         row["seconds_to_first_step"] += began - task["asked"]  # from the searcher's answer on: process, imports, model
-    row["seconds_total"] = max(time.time() - began, stages)
-    write_row(study_dir, row)
+    return row | {"seconds_total": max(time.time() - began, stages)}
 
 
-def _train(config: Config, run: Path, study_dir: Path) -> str:
-    """Train to the end; a reason where the scheduler stopped it."""
+def _failed(run: Path, task: dict[str, Any], error: Exception) -> Row:
+    run.mkdir(parents=True, exist_ok=True)
+    (run / ERROR_FILE).write_text("".join(traceback.format_exception(error)))
+    lines = str(error).strip().splitlines() or ["no message"]
+    line = f"{type(error).__name__}: {lines[0]}"
+    return make_row(run, task["name"], task["values"], "failed", f"see {ERROR_FILE}", line)
+
+
+def _train(config: Config, run: Path, study_dir: Path, watched: bool) -> str:
+    """Train to the end; a reason where the scheduler, if it watches, stopped it."""
     shared, began = artifact_root(study_dir), (run / "config.yaml").exists()
     try:
         if not (run / STOP_FILE).exists():
             if needs_of(config).workers == 1:
-                context = TuneContext(run, config.train.gpus)
+                context = TuneContext(run, config.train.gpus) if watched else LocalContext(config.train.gpus)
                 train_run(config, run, context, resume=began, artifact_root=shared, progress=False)
             else:
+                callbacks = [TuneReportCallback()] if watched else []
                 storage = study_dir / "ray"
-                fit(config, run, resume=began, storage=storage, artifact_root=shared, callbacks=[TuneReportCallback()])
+                fit(config, run, resume=began, storage=storage, artifact_root=shared, callbacks=callbacks)
     except StopTraining:
         assert (run / STOP_FILE).exists()
     stop = read_json(run / STOP_FILE)
@@ -126,5 +154,8 @@ def score_task(config: Config) -> Any:
 
 
 def _score(run: str, part: str) -> dict[str, float | None]:
+    """Scores of a run's model; of a directory of seeds their means, with `_sd` of each beside it."""
+    if runs := seed_runs(Path(run)):
+        return mean_scores([_score(str(each), part) for each in runs])
     model = method_name(load_config(Path(run) / "config.yaml"))
     return evaluate_run(Path(run), part=part, progress=False, references=False)[model]  # type: ignore[arg-type]

@@ -12,31 +12,24 @@ from typing import Any
 import pandas as pd
 
 from scbig_dist.artifacts import write_text
+from scbig_dist.cluster.objectives import COSTS, Row, front_rows
 from scbig_dist.cluster.study import Study
+from scbig_dist.config import Config
+from scbig_dist.train.seeds import seed_run
 
 ROW_FILE = "trial.json"  # in RUN, once the trial has ended
 STOP_FILE = "stop.json"  # in RUN: a scheduler's decision, which outlives every process
 ERROR_FILE = "error.txt"  # in RUN: the traceback of a failed trial
-COSTS = (
-    "step_ms",
-    "autoencoder_step_ms",
-    "cells_per_s",
-    "peak_mem_gb",
-    "peak_gpu_gb",
-    "n_parameters",
-    "seconds_to_first_step",
-    "seconds_autoencoder",
-    "seconds_flow",
-    "seconds_total",
-)
-
 TIMES = ("stage1_ms", "stage2_ms", "stage1_gb", "stage2_gb")  # of a study that is `timed`: see cluster/timing.py
-
-Row = dict[str, Any]
 
 
 def trial_dir(study_dir: Path, trial: str) -> Path:
     return study_dir / "trials" / trial
+
+
+def watched_run(trial: Path, config: Config, seeds: int) -> Path:
+    """The run that a scheduler watches: the trial's own, or of several seeds the first."""
+    return trial if seeds == 1 else seed_run(trial, config.train.seed)
 
 
 def make_row(run: Path, name: str, values: Mapping[str, Any], status: str, reason: str = "", error: str = "") -> Row:
@@ -53,6 +46,8 @@ def make_row(run: Path, name: str, values: Mapping[str, Any], status: str, reaso
     for stage in ("autoencoder", "flow"):
         if row[f"seconds_{stage}"] is None:
             row[f"seconds_{stage}"] = stages.get(stage, {}).get("seconds")
+    stop = read_json(run / STOP_FILE) if status == "stopped" else {}
+    row |= {"stopped_by": stop.get("stopped_by", ""), "rung": stop.get("rung")}
     return row | {"budget": flow.get("micro_step", 0), "error": error}
 
 
@@ -77,12 +72,23 @@ def write_table(study_dir: Path, study: Study) -> list[Row]:
     """Make `trials.parquet` anew from the rows; a reader never sees half of it."""
     rows = read_rows(study_dir)
     scores = sorted({key for row in rows for key in row if key.startswith(("val_", "test_"))})
-    first = ["trial", "name", "status", "reason", *study.addresses]
+    first = ["trial", "name", "status", "reason", "stopped_by", "rung", *study.addresses]
     costs = [*COSTS, *(column for column in TIMES if any(column in row for row in rows))]
-    table = pd.DataFrame(rows, columns=[*first, *scores, *costs, "budget", "error"])
+    seeds = ["seeds"] if study.seeds > 1 else []
+    table = pd.DataFrame(rows, columns=[*first, *scores, *costs, "budget", *seeds, "error"])
     for column in (*scores, *costs):
         table[column] = pd.to_numeric(table[column])
+    table["rung"] = table["rung"].astype("Int64")
+    if len(study.objectives) > 1:
+        front = {row["trial"] for row in front_rows(rows, study)}
+        table["on_front"] = table["trial"].isin(front)
     for column in study.addresses:
+        values = [row.get(column) for row in rows]
+        if None in values and all(isinstance(v, int | None) and not isinstance(v, bool) for v in values):
+            table[column] = pd.array(
+                values, dtype="Int64"
+            )  # empty where a trial lacks the axis, whole numbers elsewhere
+            continue
         if len({type(value) for value in table[column].dropna()}) > 1 and not pd.api.types.is_numeric_dtype(
             table[column]
         ):
@@ -93,23 +99,15 @@ def write_table(study_dir: Path, study: Study) -> list[Row]:
     return rows
 
 
-def best_row(rows: Sequence[Row], study: Study) -> Row | None:
-    """The best finished trial by the study's metric; trials stopped early spent less and do not compete."""
-    able = [row for row in rows if row["status"] == "finished" and row.get(study.metric) is not None]
-    sign = 1 if study.mode == "max" else -1
-    return max(able, key=lambda row: sign * row[study.metric], default=None)
-
-
 def rows_for_test(rows: Sequence[Row], study: Study) -> list[Row]:
     """Trials that are scored on test: named beforehand, or chosen by validation (or all, where the study says so)."""
     if study.timed == "only":
         return []
-    best = best_row(rows, study)
+    chosen = {row["trial"] for row in front_rows(rows, study)}
     return [
         row
         for row in rows
-        if row["status"] == "finished"
-        and (study.test == "all" or row["name"] or (best and row["trial"] == best["trial"]))
+        if row["status"] == "finished" and (study.test == "all" or row["name"] or row["trial"] in chosen)
     ]
 
 

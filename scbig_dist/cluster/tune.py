@@ -239,7 +239,7 @@ def _time_alone(plan: Plan, out: Path, board: Board) -> None:
     waiting = [row for row in rows if row["status"] == "finished" and row.get(TIMES[0]) is None]
     board.timing(len(waiting))
     for row in waiting:
-        config = plan.config({address: row[address] for address in plan.study.addresses})
+        config = plan.config({address: row[address] for address in plan.study.addresses if address in row})
         run = trial_dir(out, row["trial"])
         try:
             times = ray.get(timing_task(config).remote(config.model_dump_json(), str(run)))
@@ -255,7 +255,9 @@ def _score_on_test(plan: Plan, out: Path, board: Board) -> None:
     waiting: dict[ray.ObjectRef, Row] = {}
     for row in rows_for_test(write_table(out, plan.study), plan.study):
         if not any(key.startswith("test_") for key in row):
-            task = score_task(plan.config({address: row[address] for address in plan.study.addresses}))
+            task = score_task(
+                plan.config({address: row[address] for address in plan.study.addresses if address in row})
+            )
             waiting[task.remote(str(trial_dir(out, row["trial"])), "test")] = row
     board.scoring(len(waiting))
     while waiting:
