@@ -64,10 +64,12 @@ def question_of(study: StudyFiles) -> Question:
     axes = [a for a in asked if isinstance(a, str) and a in known]
     axes += [str(c) for c in study.trials.columns if c in known and c not in axes]
     axes = [a for a in axes if a in study.trials.columns]
-    metric = str(study.asked.get("metric") or "val_pearson_delta")
+    asked_metric = study.asked.get("metric") or "val_pearson_delta"
+    metric = str(asked_metric[0] if isinstance(asked_metric, list) else asked_metric)
     column = metric if metric.startswith(("val_", "test_")) or metric in study.trials else f"val_{metric}"
-    said = str(study.asked.get("mode") or study.asked.get("direction") or "")
-    mode = {"max": "max", "maximize": "max", "min": "min", "minimize": "min"}.get(said)
+    said = study.asked.get("mode") or ""
+    said = str(said[0] if isinstance(said, list) else said)
+    mode = {"max": "max", "min": "min"}.get(said)
     return Question(axes, column, mode or ("max" if arrow(column) == "↑" else "min"))
 
 
