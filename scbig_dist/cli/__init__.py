@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from scbig_dist.cli.artifacts import artifacts
 from scbig_dist.cli.compare import compare
 from scbig_dist.cli.dashboard import dashboard
 from scbig_dist.cli.doctor import doctor
@@ -42,6 +43,7 @@ app.command()(compare)
 app.command()(modules)
 app.command()(interpret)
 app.command()(sweep)
+app.command()(artifacts)
 app.command()(scale)
 app.command()(report)
 app.command()(dashboard)
