@@ -54,18 +54,24 @@ class Snapshot:
 
     @property
     def metric(self) -> str:
-        return text(self.asked.get("metric")) or "val_pearson_delta"
+        """What trials are ranked by; of two objectives the first, a score."""
+        return self.objectives[0]
 
     @property
     def mode(self) -> str:
         said = self.asked.get("mode")
+        said = said[0] if isinstance(said, list) and said else said
         return said if said in ("max", "min") else "max" if arrow(self.metric) == "↑" else "min"
 
     @property
     def objectives(self) -> list[str]:
-        """What the study optimises, where it names more than its metric."""
-        found = self.asked.get("objectives") or self.asked.get("metrics")
-        return [text(name) for name in found] if isinstance(found, list | dict) else [self.metric]
+        """What the study optimises: one metric, or two."""
+        found = self.asked.get("metric")
+        return (
+            [text(name) for name in found]
+            if isinstance(found, list) and found
+            else [text(found) or "val_pearson_delta"]
+        )
 
     @property
     def n_trials(self) -> int:
