@@ -44,7 +44,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("name", "scale"), STUDIES)
 def test_every_study_is_planned_at_every_scale(
-    wide: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, name: str, scale: str | None
+    wide: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, scale: str | None
 ):
     monkeypatch.chdir(tmp_path)
     if scale == "files":  # the user's own
@@ -53,13 +53,10 @@ def test_every_study_is_planned_at_every_scale(
             genes = np.array([f"G{i:05d}" for i in range(11_000)])
             np.savez(tmp_path / "vectors" / f"{file}.npz", genes=genes, embeddings=np.ones((11_000, 2), np.float32))
     study = read_study(TUNE / name, scale)
-    run_sweep(TUNE / name, tmp_path / "out", wide, dry_run=True, address="10.0.0.1:6379", scale=scale)
-    printed = capsys.readouterr().out
     plan = make_plan(study, TUNE / name, wide)
-    assert f"{plan.n_trials} trials" in printed and len(plan.points) >= len(study.points)
+    assert plan.n_trials >= len(plan.points) >= len(study.points)
     configs = [plan.config(point.values) for point in plan.points]
     assert all(config.train.gpus == 0 for config in configs) or scale is None
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_module_per_gene_is_a_number_in_the_plan(wide: dict[str, Any]):
