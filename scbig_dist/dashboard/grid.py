@@ -38,7 +38,7 @@ def column_defs(columns: Sequence[Column]) -> list[dict[str, Any]]:
                 "type": "rightAligned",
                 "filter": "agNumberColumnFilter",
                 "valueFormatter": {"function": FORMATS[column.kind]},
-                "comparator": {"function": "missingLast(valueA, valueB, nodeA, nodeB, isDescending)"},
+                "comparator": {"function": "missingLast"},
             }
         else:
             each |= {"filter": "agTextColumnFilter", "tooltipField": None}

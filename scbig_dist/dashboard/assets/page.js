@@ -99,12 +99,31 @@ window.dash_clientside = window.dash_clientside || {};
   window.addEventListener("DOMContentLoaded", start);
   if (document.readyState !== "loading") { start(); }
 
+  // What a reader has zoomed to, and hidden by the legend, outlives an update; another axis begins anew.
+  function keepView(data) {
+    const id = window.dash_clientside.callback_context.outputs_list[0].id;
+    const node = document.getElementById(JSON.stringify({ of: id.of, part: id.part }));
+    const graph = node && node.querySelector(".js-plotly-plot");
+    const layout = Object.assign({}, data.layout);
+    if (!graph || !graph.layout) { return layout; }
+    const title = (axis) => (axis && axis.title && axis.title.text) || "";
+    Object.keys(graph.layout).filter((key) => /^[xy]axis\d*$/.test(key)).forEach((key) => {
+      const axis = graph.layout[key];
+      if (axis.autorange === false && axis.range && layout[key] && title(layout[key]) === title(axis)) {
+        layout[key] = Object.assign({}, layout[key], { range: axis.range.slice(), autorange: false });
+      }
+    });
+    const hidden = (graph.data || []).filter((t) => t.visible === "legendonly").map((t) => t.name);
+    if (hidden.length) { data.data.forEach((t) => { if (hidden.includes(t.name)) { t.visible = "legendonly"; } }); }
+    return layout;
+  }
+
   const none = () => window.dash_clientside.no_update;
 
   window.dash_clientside.scbig = {
     figure: function (data, name, style, before) {
       if (!data) { return [{ data: [], layout: { template: window.scbigTemplate(name || theme()) } }, Object.assign({}, style, { display: "none" })]; }
-      const layout = Object.assign({}, data.layout, { template: window.scbigTemplate(name || theme()), autosize: true });
+      const layout = Object.assign({}, keepView(data), { template: window.scbigTemplate(name || theme()), autosize: true });
       const traces = window.scbigTraces(data.data, name || theme());
       return [{ data: traces, layout: layout }, Object.assign({}, style, { display: "block" })];
     },
