@@ -53,6 +53,7 @@ def test_two_workers_and_one_process_have_the_same_loss_curve(tmp_path, store):
     train_run(plan.base, tmp_path / "one", LocalContext(), progress=False)
     train_on_ray(plan.config({"train.workers": 2}), tmp_path / "two", progress=False)
     one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["n_nodes"] == 1
     shared = one.index.intersection(two.index)
     assert len(shared) >= 6
     # float32 gradients are summed in another order; nothing else differs.

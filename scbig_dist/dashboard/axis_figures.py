@@ -27,7 +27,16 @@ from scbig_dist.report.wording import arrow
 MOST_LEVELS = 16  # of an axis, for a mean per setting
 # Cividis without its ends, which would vanish on a page that is as dark or as light.
 SHADES = ("#31446b", "#4f576c", "#666970", "#7d7c78", "#958f78", "#b0a473", "#ccbb68", "#e6cf59")
-COSTS_DOWN = ("seconds_total", "step_ms", "peak_mem_gb", "n_parameters")
+COSTS_DOWN = (
+    "seconds_total",
+    "step_ms",
+    "peak_mem_gb",
+    "n_parameters",
+    "stage1_ms",
+    "stage2_ms",
+    "stage1_gb",
+    "stage2_gb",
+)
 
 
 def value_of(trial: Trial, name: str) -> float | None:

@@ -26,7 +26,7 @@ WATCHED = ("trial.json", "run.json", "setup.json", "attempts.jsonl", "stop.json"
 SETTLED = ("trial.json", "run.json")  # what may still change once a trial has ended: test scores come last
 COSTS = (
     "step_ms", "cells_per_s", "peak_mem_gb", "n_parameters", "seconds_to_first_step", "seconds_autoencoder",
-    "seconds_flow", "seconds_total",
+    "seconds_flow", "seconds_total", "stage1_ms", "stage2_ms", "stage1_gb", "stage2_gb",
 )  # fmt: skip
 
 
