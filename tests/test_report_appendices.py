@@ -119,7 +119,7 @@ def test_one_seed_has_no_deviation(tmp_path: Path):
 
 
 def test_a_row_that_is_a_mean_over_seeds_brings_its_own_deviation():
-    found = spread([{"test_mse": 0.004, "test_mse_sd": 0.001, "n_seeds": 3}], "test_mse")
+    found = spread([{"test_mse": 0.004, "test_mse_sd": 0.001, "seeds": 3}], "test_mse")
     assert found is not None and (found.mean, found.sd, found.n) == (0.004, 0.001, 3)
 
 
@@ -169,3 +169,19 @@ def test_named_points_are_drawn_with_the_interval_over_conditions(tmp_path: Path
 def test_a_searched_study_has_no_picture_of_points(tmp_path: Path):
     path = write_study(tmp_path / "s", {"grc.n_modules": [8, 16, 32]})
     assert "points" not in {b.name for b in study_document(read_study(path)).blocks if isinstance(b, Picture)}
+
+
+def test_a_study_of_several_seeds_per_trial_is_read_by_its_means_and_its_first_seed(tmp_path: Path):
+    row = {"grc.clustering": "grc", "gcae.encoder": "gcae", "val_pearson_delta": 0.5, "seeds": 3}
+    row |= {"test_pearson_delta": 0.61, "test_pearson_delta_sd": 0.02}
+    path = write_points(tmp_path / "s", [row], {"published": "seed_std", "seeds": 3})
+    trial = path / "trials" / "0000"
+    trial.rename(tmp_path / "seed-0")
+    trial.mkdir()
+    (tmp_path / "seed-0").rename(trial / "seed-0")
+    (trial / "seeds.json").write_text('{"seeds": [0, 1, 2]}')
+    first = table_of(path, "seed_std").rows[0]
+    assert first.ours == 0.02 and first.setting == "table 11 (ours: mean of 3 seeds)"
+    assert "data: semi-synthetic" in first.reasons
+    text = to_markdown(study_document(read_study(path)))
+    assert "0.6100 ± 0.0200" in text and "means over 3 seeds" in text and "Missing here" not in text

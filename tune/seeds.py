@@ -8,8 +8,8 @@ fixed = {"gcae.block": "full"}  # the plain encoder has no other
 axes = {
     "grc.clustering": ["grc", "kmeans_balanced", "none"],
     "gcae.encoder": ["gcae", "plain"],
-    "train.seed": [0, 1, 2, 3, 4],
 }
+seeds = 5
 test = "all"  # nothing is chosen: the question is how far equal trainings differ
 published = ["seed_std", "confidence"]
 scales = {
@@ -19,7 +19,7 @@ scales = {
         "axes": {
             "grc.clustering": ["grc", "none"],
             "gcae.encoder": ["gcae", "plain"],
-            "train.seed": [0, 1, 2],
         },
+        "seeds": 3,
     }
 }

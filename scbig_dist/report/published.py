@@ -13,7 +13,7 @@ from scbig_dist.errors import UserError, suggest
 from scbig_dist.report.comparable import NEAR_GENES, differences, why_absent
 from scbig_dist.report.printed import COSTS, INTERVAL, TIMES, Printed, printed_rows, tables_of
 from scbig_dist.report.reading import RunFiles, StudyFiles
-from scbig_dist.report.repeats import alike, spread
+from scbig_dist.report.repeats import alike, n_seeds, spread
 from scbig_dist.report.wording import is_missing, setting
 from scbig_dist.settings import addresses, flatten
 
@@ -86,13 +86,13 @@ def compare(study: StudyFiles, table: str, column: str, mode: str, book: Mapping
                 reasons = [unknown]
             elif trial is None:
                 reasons = [_absent(line, table, book)]
-            elif ours is None and table == DEVIATIONS and len(repeats) < 2:
+            elif ours is None and table == DEVIATIONS and n_seeds(repeats) < 2:
                 reasons = ["one seed has no deviation"]
             elif ours is None:
                 reasons = why_absent(trial, metric)
             else:
                 reasons = differences(trial, run, line, metric, table, book)
-            text, k = _setting_text(line, trial, study, len(repeats)), _n_modules(line, trial, study)
+            text, k = _setting_text(line, trial, study, n_seeds(repeats)), _n_modules(line, trial, study)
             rows.append(Row(text, metric, value, ours, tuple(reasons), line.name, k))
     source, reference = book.get("source", {}), book.get("relative_to", {}).get(table)
     return Comparison(

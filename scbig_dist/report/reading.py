@@ -104,8 +104,14 @@ def read_study(path: Path) -> StudyFiles:
     folder = path / "trials"
     for each in sorted(folder.iterdir()) if folder.is_dir() else []:
         if each.is_dir():
-            study.runs[each.name] = read_run(each)
+            study.runs[each.name] = read_run(_first_seed(each))
     return study
+
+
+def _first_seed(trial: Path) -> Path:
+    """The run of a trial; of a trial of several seeds the first one's, whose settings the others share."""
+    seeds = _mapping(trial / "seeds.json", json.loads, [], quiet=True).get("seeds")
+    return trial / f"seed-{seeds[0]}" if seeds else trial
 
 
 def _mapping(

@@ -30,9 +30,14 @@ def spread(rows: Sequence[dict[str, Any]], column: str) -> Spread | None:
         return None
     if len(values) == 1:
         own = rows[0].get(f"{column}_sd")
-        n = rows[0].get("n_seeds")
-        return Spread(values[0], None if is_missing(own) else float(own), 1 if is_missing(n) else int(n))  # type: ignore[arg-type]
+        return Spread(values[0], None if is_missing(own) else float(own), n_seeds(rows))  # type: ignore[arg-type]
     return Spread(mean(values), stdev(values), len(values))
+
+
+def n_seeds(rows: Sequence[dict[str, Any]]) -> int:
+    """Seeds behind rows that are alike: a row each, or one row that is a mean over several."""
+    own = rows[0].get("seeds") if len(rows) == 1 else None
+    return len(rows) if is_missing(own) else int(own)  # type: ignore[arg-type]
 
 
 def alike(trials: pd.DataFrame, axes: Sequence[str], like: dict[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -54,6 +59,8 @@ def groups(trials: pd.DataFrame, axes: Sequence[str]) -> list[list[dict[str, Any
 
 def seeded(trials: pd.DataFrame) -> bool:
     """Whether trials were repeated with other seeds, not only given seeds of their own."""
+    if "seeds" in trials and (trials["seeds"] > 1).any():
+        return True
     return SEED in trials and any(len(group) > 1 for group in groups(trials, [c for c in trials if "." in str(c)]))
 
 

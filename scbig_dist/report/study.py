@@ -172,6 +172,11 @@ def _best(study: StudyFiles, question: Question, best: str | None) -> list[Block
         Text(chosen + " of the finished trials. It was chosen on validation; test was scored after the choice.")
     )
     run = study.runs.get(best)
+    n: Any = row.get("seeds")
+    if not is_missing(n) and int(n) > 1:
+        blocks.append(
+            Text(f"Its scores are means over {int(n)} seeds; what follows is of the first seed alone.", "note")
+        )
     if run and run.scores:
         return blocks + scores_blocks(run)
     tests = {c: score(row[c], bare(c)) for c in row if c.startswith("test_") and not is_missing(row[c])}

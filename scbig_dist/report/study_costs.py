@@ -57,7 +57,8 @@ def repeats_blocks(study: StudyFiles, axes: list[str]) -> list[Block]:
     """Mean and deviation over seeds, a row per setting, and a picture of them."""
     if not seeded(study.trials):
         return []
-    found, others = groups(study.trials, axes), [a for a in axes if a != SEED]
+    others = [a for a in axes if a != SEED]
+    found = [g for g in groups(study.trials, axes) if any(spread(g, f"test_{m}") is not None for m in TABLE_METRICS)]
     metrics = [m for m in TABLE_METRICS if any(spread(g, f"test_{m}") is not None for g in found)]
     if not found or not metrics:
         return []
@@ -65,8 +66,9 @@ def repeats_blocks(study: StudyFiles, axes: list[str]) -> list[Block]:
     rows, labels = [], []
     for group in found:
         cells = tuple(setting(group[0].get(axis)) for axis in others)
-        labels.append(" + ".join(cells) if cells else "all")
-        rows.append((*cells, str(len(group)), *(_spread_text(group, m) for m in metrics)))
+        labels.append(str(group[0].get("name") or "") or " + ".join(cells) or "all")
+        n = max(each.n for m in metrics if (each := spread(group, f"test_{m}")) is not None)
+        rows.append((*cells, str(n), *(_spread_text(group, m) for m in metrics)))
     about = "Test scores: mean ± standard deviation over seeds (n − 1)."
     shown = [m for m in SHOWN if m in metrics]
     panels = [(m, [_seed_mark(label, g, m) for label, g in zip(labels, found, strict=True)]) for m in shown]
