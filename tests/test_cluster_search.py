@@ -39,9 +39,9 @@ class Sitting:
         trial_dir(self.folder, task["trial"]).mkdir(exist_ok=True)
         return task
 
-    def end(self, tune_id: str, task: dict[str, Any], score: float, status: str = "finished") -> None:
+    def end(self, tune_id: str, task: dict[str, Any], score: float, status: str = "finished", **more: float) -> None:
         row = make_row(trial_dir(self.folder, task["trial"]), task["name"], task["values"], status)
-        write_row(self.folder, row | {"val_pearson_delta": score})
+        write_row(self.folder, row | {"val_pearson_delta": score, **more})
         self.search.on_trial_complete(tune_id)
 
 
