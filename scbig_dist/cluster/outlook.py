@@ -15,8 +15,9 @@ from rich.table import Table
 from scbig_dist.artifacts.contents import MANIFEST
 from scbig_dist.artifacts.place import open_place
 from scbig_dist.cluster.plan import Plan
+from scbig_dist.cluster.trials import read_json
 from scbig_dist.config import Config
-from scbig_dist.settings import flatten
+from scbig_dist.settings import flatten, with_values
 from scbig_dist.train.arrows import Arrow
 from scbig_dist.train.experiment import open_experiment
 from scbig_dist.train.forecast import Forecast, forecast, screen_of_store
@@ -48,8 +49,11 @@ def print_outlook(plan: Plan, root: str, estimate: bool) -> None:
     """Distinct artefacts of the trials that are known, which of them are there, and what the rest would cost."""
     console = Console(soft_wrap=True, highlight=False)
     configs = [plan.config(point.values) for point in plan.points[: plan.n_trials]]
-    if len(configs) < plan.n_trials:
-        unknown = plan.n_trials - len(configs)
+    unknown = plan.n_trials - len(configs)
+    configs = [
+        with_values(config, {"train.seed": config.train.seed + n}) for config in configs for n in range(plan.study.seeds)
+    ]
+    if unknown:
         console.print(f"{unknown} trials are named as the search goes: what they share is not known before")
     if not configs:
         configs = [plan.base]
@@ -64,6 +68,16 @@ def print_outlook(plan: Plan, root: str, estimate: bool) -> None:
         return
     costs, basis = _forecasts(configs)
     _print_costs(console, arrows, there, costs, basis)
+
+
+def saved(study_dir: Path) -> str:
+    """What the runs of a study did not have to make themselves, in words; empty where that is nothing."""
+    runs = [*study_dir.glob("trials/*/run.json"), *study_dir.glob("trials/*/*/run.json")]
+    reused = [each for run in runs for each in read_json(run).get("artifacts", []) if each["reused"]]
+    if not reused:
+        return ""
+    hours = sum(each["seconds"] for each in reused) / 3600
+    return f"shared artefacts were used {len(reused)} times instead of made: {_hours(hours)} hours not spent twice"
 
 
 def _there(root: str, arrows: Sequence[list[Arrow]]) -> set[str]:
@@ -82,7 +96,7 @@ def _print_artifacts(console: Console, arrows: Sequence[list[Arrow]], there: set
     shared = Counter(_name(arrow) for each in arrows for arrow in each)
     if not shared:
         return
-    table = Table("artefact", "distinct", "trials that share one", "there", title=f"in {root}", title_justify="left")
+    table = Table("artefact", "distinct", "runs that share one", "there", title=f"in {root}", title_justify="left")
     for kind in dict.fromkeys(arrow.kind for each in arrows for arrow in each):
         counts = {name: n for name, n in shared.items() if name.startswith(f"{kind}-")}
         groups = Counter(counts.values())
@@ -109,7 +123,7 @@ def _forecasts(configs: Sequence[Config]) -> tuple[list[Forecast], str]:
         found.append(forecast(config, screen, own, config.train.workers, BANDWIDTH))
     basis = f"steps of {len(rates)} shape{'s' if len(rates) > 1 else ''} timed here in {time.monotonic() - began:.0f} s"
     if borrowed:
-        basis += f"; {borrowed} trials of other shapes are taken for the most alike of these"
+        basis += f"; {borrowed} runs of other shapes are taken for the most alike of these"
     return found, basis
 
 
@@ -153,8 +167,8 @@ def _print_costs(
     memory = max(cost.host_gb for cost in costs)
     gpu = max(cost.device_gb for cost in costs)
     table = Table("", "hours of training", title=f"estimate ({basis})", title_justify="left")
-    table.add_row("a trial by itself", _hours(low) if low == high else f"{_hours(low)} to {_hours(high)}")
-    table.add_row(f"{len(costs)} trials by themselves", _hours(alone))
+    table.add_row("a run by itself", _hours(low) if low == high else f"{_hours(low)} to {_hours(high)}")
+    table.add_row(f"{len(costs)} runs by themselves", _hours(alone))
     table.add_row("with what they share made once, and what is there", _hours(shared_hours))
     console.print(table)
     console.print(

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from scbig_dist.cluster.axes import Range
 from scbig_dist.cluster.objectives import Row, best_row, front_rows
+from scbig_dist.cluster.outlook import saved
 from scbig_dist.cluster.plan import Plan
 from scbig_dist.cluster.resources import Needs, check_placeable, n_concurrent
 from scbig_dist.cluster.search import storage_url
@@ -136,6 +137,8 @@ class Board:
             front = sorted(front_rows(rows, study), key=lambda row: row[study.objectives[1].name])
             for row in front:
                 self._say(f"on the front: {_line(row, study)}")
+        if text := saved(self._dir):
+            self._say(text)
         if len(rows) < self._plan.n_trials:
             self._say(f"{self._plan.n_trials - len(rows)} trials to go: the same command with --resume continues")
         else:

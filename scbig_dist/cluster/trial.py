@@ -94,9 +94,8 @@ def _run(config: Config, run: Path, task: dict[str, Any], watched: bool = True) 
     except Exception as error:  # whatever it is, it is this trial's end and the study's next row
         row = _failed(run, task, error)
     # Stages count their time over interruptions, this process does not.
-    stages = (row["seconds_autoencoder"] or 0.0) * (
-        not read_json(run / "run.json").get("autoencoder_reused", False)
-    ) + (row["seconds_flow"] or 0.0)
+    reused = read_json(run / "run.json")
+    stages = sum((row[f"seconds_{s}"] or 0.0) * (not reused.get(f"{s}_reused")) for s in ("autoencoder", "flow"))
     if row["seconds_to_first_step"] is not None and is_new and watched:
         row["seconds_to_first_step"] += began - task["asked"]  # from the searcher's answer on: process, imports, model
     return row | {"seconds_total": max(time.time() - began, stages)}

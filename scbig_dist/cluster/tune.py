@@ -85,7 +85,8 @@ def run_sweep(
     needs = _needs(plan)
     if dry_run:
         print_plan(plan, needs, None if address else [local_node()])
-        print_outlook(plan, artifacts or artifact_root(out), estimate)
+        if study.timed != "only":
+            print_outlook(plan, artifacts or artifact_root(out), estimate)
         return
     root = None if artifacts is None else settled_root(artifacts)
     _check_out(out, plan, resume)
