@@ -51,7 +51,9 @@ def print_outlook(plan: Plan, root: str, estimate: bool) -> None:
     configs = [plan.config(point.values) for point in plan.points[: plan.n_trials]]
     unknown = plan.n_trials - len(configs)
     configs = [
-        with_values(config, {"train.seed": config.train.seed + n}) for config in configs for n in range(plan.study.seeds)
+        with_values(config, {"train.seed": config.train.seed + n})
+        for config in configs
+        for n in range(plan.study.seeds)
     ]
     if unknown:
         console.print(f"{unknown} trials are named as the search goes: what they share is not known before")
