@@ -141,7 +141,9 @@ def gene_embedding_key(config: Config) -> str:
 
 
 def _seeded(config: Config) -> dict[str, Any]:
-    return {"seed": config.train.seed, "precision": config.train.precision}
+    """What decides the bits beside the data: sums over several workers, and on a GPU, have another order."""
+    train = config.train
+    return {"seed": train.seed, "precision": train.precision, "workers": train.workers, "gpu": train.gpus > 0}
 
 
 def _shuffle(config: Config) -> dict[str, Any]:
