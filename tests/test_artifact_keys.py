@@ -38,6 +38,8 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "autoencoder.epochs": (2, BEHIND_AUTOENCODER),
     "data.shuffle": ("pools", BEHIND_AUTOENCODER),
     "train.precision": ("bfloat16", BEHIND_AUTOENCODER | {"shift"}),
+    "train.workers": (2, BEHIND_AUTOENCODER | {"shift"}),  # sums in another order: other bits
+    "train.gpus": (0.5, BEHIND_AUTOENCODER | {"shift"}),
     "flow.latent_scale": ("unit", {"latents", "flow"}),
     "flow.width": (32, {"shift", "flow"}),
     "flow.condition_dim": (16, {"shift", "flow"}),
@@ -55,7 +57,6 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "flow.solver_steps": (5, set()),
     "evaluate.n_cells": (20, set()),
     "train.threads": (2, set()),
-    "train.workers": (2, set()),
     "train.checkpoint_every": (7, set()),
     "train.memory_gb": (1.0, set()),
     "align.lambda_path": (5.0, set()),  # no pathways: the loss is off
