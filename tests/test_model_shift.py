@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.kernel_ridge import KernelRidge
 from torch import nn
-from training_cases import TINY, make_store
+from training_cases import TINY, Interrupted, StopsAfter, make_store
 
 from scbig_dist.config import ShiftConfig
 from scbig_dist.errors import UserError
@@ -205,17 +205,10 @@ def test_predicted_cells_have_the_mean_that_the_head_says(store, tmp_path):
 
 
 def test_a_resumed_head_is_one_that_never_stopped(store, tmp_path):
-    class Stop(LocalContext):
-        def sum(self, value):
-            self.n = getattr(self, "n", 0) + 1
-            if self.n == 40:
-                raise KeyboardInterrupt
-            return value
-
     config = settings(store, **{"autoencoder.epochs": 1, "shift.batch": 64})
     train_run(config, tmp_path / "whole", LocalContext(), progress=False)
-    with pytest.raises(KeyboardInterrupt):
-        train_run(config, tmp_path / "cut", Stop(), progress=False)
+    with pytest.raises(Interrupted):
+        train_run(config, tmp_path / "cut", StopsAfter(40), progress=False)
     assert (tmp_path / "cut" / "checkpoints" / "shift").exists()
     assert not (tmp_path / "cut" / "checkpoints" / "flow").exists()
     train_run(config, tmp_path / "cut", LocalContext(), resume=True, progress=False)

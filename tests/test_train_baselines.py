@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_cases import TINY, make_store
+from training_cases import TINY, Interrupted, StopsAfter, make_store
 
 from scbig_dist.conditions import Condition
 from scbig_dist.config import Config
@@ -37,24 +37,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def settings(store: str, name: str, **values: Any) -> Config:
     return settle(build_config({"store": store, **SMALL, "model.name": name, **values}))
-
-
-class Interrupted(Exception):
-    pass
-
-
-class StopsAfter(LocalContext):
-    """Ends the training in its n-th update, between two checkpoints."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__()
-        self._left = n
-
-    def sum(self, value: torch.Tensor) -> torch.Tensor:
-        self._left -= 1
-        if self._left == 0:
-            raise Interrupted
-        return value
 
 
 @pytest.mark.parametrize("name", NAMES)

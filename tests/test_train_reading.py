@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_cases import TINY, make_store
+from training_cases import TINY, Interrupted, StopsAfter, make_store
 
 from scbig_dist.models.scbig import ScBIG
 from scbig_dist.settings import build_config
@@ -20,22 +20,6 @@ from scbig_dist.train.inputs import prepare
 from scbig_dist.train.run import train_run
 
 POOLS = TINY | {"data.shuffle": "pools", "data.block_cells": 8, "data.pool_cells": 200, "autoencoder.metacells": 0.2}
-
-
-class Interrupted(Exception):
-    pass
-
-
-class StopsAfter(LocalContext):
-    def __init__(self, n: int) -> None:
-        super().__init__()
-        self._left = n
-
-    def sum(self, value: torch.Tensor) -> torch.Tensor:
-        self._left -= 1
-        if self._left == 0:
-            raise Interrupted
-        return value
 
 
 @pytest.fixture(scope="module")

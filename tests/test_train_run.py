@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_cases import TINY, make_store
+from training_cases import TINY, Interrupted, StopsAfter, make_store
 
 from scbig_dist.conditions import Condition
 from scbig_dist.config import Config
@@ -49,24 +49,6 @@ def assert_same_bits(one: Path, other: Path) -> None:
     assert left.keys() == right.keys()
     for name, value in left.items():
         assert torch.equal(value, right[name]), name
-
-
-class Interrupted(Exception):
-    pass
-
-
-class StopsAfter(LocalContext):
-    """Ends the training in its n-th update, mostly between two checkpoints (every tenth)."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__()
-        self._left = n
-
-    def sum(self, value: torch.Tensor) -> torch.Tensor:
-        self._left -= 1
-        if self._left == 0:
-            raise Interrupted
-        return value
 
 
 def test_run_leaves_a_model_that_predicts(store, tmp_path):

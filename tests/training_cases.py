@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from scbig_dist.screen.simulate import simulate_screen
 from scbig_dist.screen.simulate_truth import Recipe
 from scbig_dist.settings import build_config
 from scbig_dist.store.build import build_store
+from scbig_dist.train.context import LocalContext
 
 TINY: dict[str, Any] = {
     "panel.n_hvg": 60,
@@ -65,3 +68,25 @@ def write_study(path: Path, **fields: Any) -> Path:
     fields["fixed"] = {address: value for address, value in fixed.items() if address not in axes}
     path.write_text("".join(f"{name} = {value!r}\n" for name, value in fields.items()))
     return path
+
+
+class Interrupted(Exception):
+    pass
+
+
+class StopsAfter(LocalContext):
+    """Ends the training as its n-th update begins, mostly between two checkpoints."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self._left = n
+
+    def wrap(self, module: nn.Module, find_unused: bool = False) -> nn.Module:
+        module.register_forward_pre_hook(lambda module, _: self._count(module))
+        return module
+
+    def _count(self, module: nn.Module) -> None:
+        if all(parameter.grad is None for parameter in module.parameters()):  # its first micro-batch
+            self._left -= 1
+            if self._left == 0:
+                raise Interrupted

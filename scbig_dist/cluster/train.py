@@ -22,6 +22,7 @@ from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from scbig_dist.cluster.node_sum import open_node_sum
 from scbig_dist.cluster.resources import Needs, check_placeable, local_node, needs_of, nodes
 from scbig_dist.cluster.session import ray_session
 from scbig_dist.cluster.shared import require_shared_run
@@ -33,6 +34,7 @@ from scbig_dist.settings import dump_config
 from scbig_dist.train.context import StopTraining, keep_to_share
 
 TIMEOUT_S = 86_400  # ranks wait at a barrier while another trial trains the autoencoder that they share
+ONE_MESSAGE_MB = 4096  # more than any model's gradients
 RESTARTS = 2  # of a training that lost a worker; a mistake of the user's is not tried again
 
 
@@ -44,6 +46,7 @@ class RayWorkerContext:
         self.rank = context.get_world_rank()
         self.world_size = context.get_world_size()
         self.local_rank = context.get_local_rank()
+        self._on_one_node = context.get_local_world_size() == self.world_size
         self.device: torch.device = get_device()
         keep_to_share(self.device, gpus)
         self._run = run
@@ -51,15 +54,24 @@ class RayWorkerContext:
     def wrap(self, module: nn.Module, find_unused: bool = False) -> nn.Module:
         if self.world_size == 1 or not any(parameter.requires_grad for parameter in module.parameters()):
             return module
-        devices = [self.device] if self.device.type == "cuda" else None
-        # Buffers are constants of the model; sending them before every forward is work for nothing.
-        return DistributedDataParallel(
+        on_gpu = self.device.type == "cuda"
+        wrapped = DistributedDataParallel(
             module,
-            device_ids=devices,
+            device_ids=[self.device] if on_gpu else None,
+            # On a GPU gradients travel while others are computed. On CPUs that takes the cores from the backward pass, and
+            # each message costs a wait: all of them travel as one.
+            bucket_cap_mb=None if on_gpu else ONE_MESSAGE_MB,
             find_unused_parameters=find_unused,
+            # Buffers are constants of the model; sending them before every forward is work for nothing.
             broadcast_buffers=False,
             gradient_as_bucket_view=True,  # gradients lie where they are summed: a copy less
         )
+        if not on_gpu and self._on_one_node:
+            n = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+            summing = open_node_sum(self.rank, self.world_size, n)
+            if summing is not None:
+                wrapped.register_comm_hook(None, summing.hook)
+        return wrapped
 
     def sum(self, value: Tensor) -> Tensor:
         total = value.detach().clone()

@@ -22,7 +22,7 @@ from scbig_dist.train.log import RunLog, peak_memory_gb
 from scbig_dist.train.pace import Pace
 from scbig_dist.train.random import torch_seeded
 
-LOG_SECONDS = 1.0  # the least time between two records, checks aside
+LOG_SECONDS = 1.0  # about the time between two records, checks aside
 
 
 class StageData(Protocol):
@@ -104,7 +104,8 @@ def run_stage(
     if config.train.compile:
         wrapped = torch.compile(wrapped)
     log.stage(data.name, data.n_steps, start)
-    began, logged, pace = time.perf_counter() - state["seconds"], 0.0, Pace()
+    began, pace = time.perf_counter() - state["seconds"], Pace()
+    due = start + 1  # the next record
     steps = range(start, start if state["stopped"] else data.n_steps)
     with Feeder(data.micro_batches, steps) as feed:
         for step in steps:
@@ -135,11 +136,15 @@ def run_stage(
                 else:
                     state["bad"] += 1
                 state["stopped"] = (limit := data.patience()) is not None and state["bad"] >= limit
-            if checked or last or now - logged > LOG_SECONDS:
-                logged = now
+            if checked or last or done >= due:
                 assert pace.step_s is not None and pace.data_wait is not None
+                # Workers speak of the loss where it is written alone: each word costs them a wait. The next record is
+                # so many updates away, by their common pace, that none needs to ask another's clock.
+                shared = context.sum(torch.stack([total, total.new_tensor(pace.step_s)])) / context.world_size
+                loss, common_s = shared.tolist()
+                due = done + max(round(LOG_SECONDS / common_s), 1)
                 cells_per_s = data.n_cells(step) / pace.step_s
-                record |= {"loss": float(total), **{name: float(value) for name, value in parts.items()}}
+                record |= {"loss": loss, **{name: float(value) for name, value in parts.items()}}
                 record |= {"step_ms": 1e3 * pace.step_s, "cells_per_s": cells_per_s, "data_wait": pace.data_wait}
                 record |= {"peak_mem_gb": peak_memory_gb()}
                 record |= {"micro_step": done * data.micro_per_step, "seconds": now - began}
@@ -197,7 +202,7 @@ def _update(
     context: WorkerContext,
     step: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Gradients of one update, summed over this rank's micro-batches; the loss over all ranks."""
+    """Gradients of one update, averaged over all ranks; the loss of this rank's micro-batches."""
     n_micro = max(data.micro_per_step // context.world_size, 1)
     total: Tensor | None = None
     parts: dict[str, list[Tensor]] = {}
@@ -215,9 +220,8 @@ def _update(
         for name, value in named.items():
             parts.setdefault(name, []).append(value)
     assert total is not None
-    total = context.sum(total / (n_micro * context.world_size))
     # A term that is off in some micro-batches is averaged over those of this rank where it is on.
-    return total, {name: torch.stack(values).mean() for name, values in parts.items()}
+    return total / n_micro, {name: torch.stack(values).mean() for name, values in parts.items()}
 
 
 def _from_rank_zero(data: StageData, model: nn.Module, context: WorkerContext) -> dict[str, float]:
