@@ -34,7 +34,7 @@ def write_study(path: Path, n_trials: int = 6, **fields: Any) -> Path:
     asked |= {"axes": {"grc.n_modules": [4, 8], "gcae.n_inducing": [2, 4, 8]}, "points": {}, "sampler": "grid"}
     asked |= {"metric": "val_pearson_delta", "mode": "max", "stopping": None, "published": None}
     base = flatten(Config().model_dump()) | {"flow.steps": 1000, "train.threads": 1}
-    (path / "study.yaml").write_text(yaml.safe_dump(asked | fields | {"config": base}))
+    (path / "study.yaml").write_text(yaml.safe_dump(asked | fields | {"config": base}, sort_keys=False))
     return path
 
 

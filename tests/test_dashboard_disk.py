@@ -6,16 +6,21 @@ import fcntl
 import json
 import math
 import os
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from dashboard_cases import BEGAN, blocks_of, snapshot, words, write_study, write_trial
 
+from scbig_dist.artifacts.shelf import Shelf
 from scbig_dist.dashboard import blocks as b
 from scbig_dist.dashboard.axis_figures import half_interval, pareto_front
 from scbig_dist.dashboard.cluster import Cluster
 from scbig_dist.dashboard.curves import Log, Logs, smoothed
+from scbig_dist.dashboard.files import read_yaml
+from scbig_dist.dashboard.leases import held_up
+from scbig_dist.dashboard.page_scaling import ours_of
 from scbig_dist.dashboard.pages import PAGES
 from scbig_dist.dashboard.progress import sharing, spans, time_left
 from scbig_dist.dashboard.ranking import running_best
@@ -291,3 +296,108 @@ def test_dashboard_rejects_a_folder_that_is_no_study(tmp_path):
 def test_dashboard_rejects_a_study_of_another_schema_version(tmp_path):
     with pytest.raises(UserError, match="schema 2, this version reads 1"):
         check_study(write_study(tmp_path / "later", schema=2))
+
+
+def test_a_deviation_over_seeds_is_no_score(study):
+    write_trial(study, "0004", 0.8, val_pearson_delta_sd=0.02, test_mse=0.3, test_mse_sd=0.01, seeds=2)
+    (study / "trials" / "0004" / "seeds.json").write_text(json.dumps({"seeds": [0, 1]}))
+    trial = snapshot(study).trials["0004"]
+    assert trial.deviations == {"val_pearson_delta": 0.02, "test_mse": 0.01} and "test_mse_sd" not in trial.scores
+    [grid] = [block for block in blocks_of(study, "trials") if isinstance(block, b.Grid)]
+    titles = [column.title for column in grid.columns]
+    at = titles.index("test_mse ↓")
+    assert titles[at + 1] == "± test_mse" and "seeds" in titles, (
+        "no arrow: a deviation is not to be made large or small"
+    )
+    assert "test_mse_sd" not in words(blocks_of(study, "axes")), "nothing is plotted against a deviation"
+    assert "mean of 2 seeds, ± 0.0200" in words(blocks_of(study, "trial/0004"))
+
+
+def test_a_trial_of_several_seeds_shows_the_run_that_is_under_way(study):
+    trial = study / "trials" / "0004"
+    for seed, seconds in ((0, 60.0), (1, 40.0)):
+        write_trial(study, f"0004/seed-{seed}", 0.4, row=False, began=time.time() - 50, seconds=seconds)
+    (trial / "seeds.json").write_text(json.dumps({"seeds": [0, 1, 2, "../../../secret"]}))
+    (trial / "seed-2").symlink_to(study.parent)
+    found = snapshot(study).trials["0004"]
+    assert [run.name for run in found.runs] == ["seed-0", "seed-1"] and found.status == "running"
+    said = words(blocks_of(study, "trial/0004"))
+    assert "seed 2 of 2: flow, 1,000 of 1,000 micro-steps" in said and "seed-1/metrics.jsonl" in said
+    assert "seed-0/metrics.jsonl" in words(blocks_of(study, "trial/0004", run="seed-0"))
+
+
+def test_an_axis_that_does_not_exist_in_a_trial_is_empty(tmp_path):
+    axes = {"model.name": ["scbig", "linear"], "grc.n_modules": [4, 8]}
+    path = write_study(tmp_path / "study", 3, axes=axes, when={"grc.n_modules": {"model.name": ["scbig"]}})
+    write_trial(path, "0000", 0.5, values={"model.name": "linear"})
+    write_trial(path, "0001", 0.5, values={"model.name": "linear"}, row=False, began=time.time() - 50, seconds=40)
+    found = snapshot(path)
+    for trial in found.trials.values():
+        assert trial.values == {"model.name": "linear"} and found.setting(trial, "grc.n_modules") is None
+    [grid] = [block for block in blocks_of(path, "trials") if isinstance(block, b.Grid)]
+    assert [row["grc.n_modules"] for row in grid.rows] == [None, None]
+    assert "('grc.n_modules', 'does not exist here'" in words(blocks_of(path, "trial/0001"))
+    assert [each.values for each in waiting_trials(found, Cluster())] == [{"model.name": "linear"}], (
+        "as the sweep's own plan"
+    )
+
+
+def test_workers_show_where_a_trial_of_several_is(study):
+    run = write_trial(study, "0004", 0.3, row=False, began=time.time() - 50, seconds=40)
+    (run / "attempts.jsonl").write_text(
+        json.dumps({"began": BEGAN, "node": "head", "ip": "1", "pid": 7, "gpus": []}) + "\n"
+    )
+    groups = [[("a", 1, "0"), ("b", 2, "1")], [("a", 3, "0"), ("c", 4, "0")]]
+    lines = [
+        {"began": BEGAN + i, "workers": [{"node": n, "ip": "1", "pid": p, "gpus": [g]} for n, p, g in group]}
+        for i, group in enumerate(groups)
+    ]
+    (run / "workers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    trial = snapshot(study).trials["0004"]
+    assert (trial.node, trial.gpus, trial.restarts, trial.pid) == ("a, c", "0", 1, 7)
+    said = words(blocks_of(study, "trial/0004"))
+    assert "'worker 1', 'c', '1', '4', '0'" in said and "'trial', 'head', '1', '7', 'none'" in said
+    assert "'a, c', '0', '7', '1'" in words(blocks_of(study, "cluster"))
+
+
+def test_who_waits_for_an_artefact_is_said_with_its_maker(study, tmp_path):
+    """Real claims: two processes of the sweep want the same artefact."""
+    for name in ("0004", "0005"):
+        write_trial(study, name, 0.3, row=False, began=time.time() - 50, seconds=40)
+    root, runs = study / "artifacts", [str(study / "trials" / name) for name in ("0004", "0005")]
+    makes, done = threading.Event(), threading.Event()
+
+    def make(run: str) -> None:
+        def write(folder: Path) -> None:
+            makes.set()
+            done.wait(20)
+            (folder / "x").write_text("x")
+
+        with Shelf(root, cache=str(tmp_path / "cache"), run=run, beat_s=0.1) as shelf:
+            shelf.take("autoencoder", {"a": 1}, write)
+
+    first, second = (threading.Thread(target=make, args=(run,)) for run in runs)
+    first.start()
+    assert makes.wait(20)
+    second.start()
+    until = time.monotonic() + 20
+    while not (lines := held_up(snapshot(study), time.time())) and time.monotonic() < until:
+        time.sleep(0.05)
+    later = held_up(snapshot(study), time.time() + 120)
+    done.set()
+    first.join()
+    second.join()
+    assert lines == ["Trial 0005 waits for the autoencoder that trial 0004 is making: it is computed once."]
+    assert later == [] and held_up(snapshot(study), time.time()) == []
+
+
+def test_scaling_compares_a_micro_batch_with_a_micro_batch(tmp_path):
+    path = write_study(tmp_path / "study", axes={"panel.n_hvg": [2000, 5000]})
+    write_trial(path, "0000", 0.5, values={"panel.n_hvg": 2000, "flow.accumulate": 20}, step_ms=100.0)
+    write_trial(path, "0001", 0.5, values={"panel.n_hvg": 5000}, step_ms=100.0, stage2_ms=7.0)
+    kept = read_yaml(path / "study.yaml").value
+    kept["config"]["flow.accumulate"] = 20
+    (path / "study.yaml").write_text(json.dumps(kept))
+    found = snapshot(path)
+    assert ours_of(found, found.trials["0000"], "stage2_ms") == 5.0, "the logged update, shared out"
+    assert ours_of(found, found.trials["0001"], "stage2_ms") == 7.0, "timed alone"

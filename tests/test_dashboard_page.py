@@ -175,14 +175,14 @@ def test_several_studies_have_names_of_their_own(tmp_path):
 def test_only_rows_that_changed_are_sent():
     rows = RowChanges()
     first = rows.note("t", [{"id": "a", "x": 1}, {"id": "b", "x": 1}])
-    assert rows.note("t", [{"id": "a", "x": 1}, {"id": "b", "x": 1}]) == first and rows.since("t", first) == {
-        "add": [],
-        "update": [],
-    }
+    assert rows.note("t", [{"id": "a", "x": 1}, {"id": "b", "x": 1}]) == first
+    assert rows.since("t", first) == (first, {"add": [], "update": []})
     rows.note("t", [{"id": "a", "x": 2}, {"id": "b", "x": 1}, {"id": "c", "x": 1}])
-    assert rows.since("t", first) == {"add": [{"id": "c", "x": 1}], "update": [{"id": "a", "x": 2}]}
+    assert rows.since("t", first) == (first + 1, {"add": [{"id": "c", "x": 1}], "update": [{"id": "a", "x": 2}]})
     rows.note("t", [{"id": "a", "x": 2}])
-    assert rows.since("t", first) is None, "rows went away: all are sent anew"
+    assert rows.since("t", first) == (first + 2, None) and rows.all("t") == [{"id": "a", "x": 2}], (
+        "rows went away: all are sent anew"
+    )
 
 
 def test_a_ray_address_that_does_not_answer_is_said_on_the_page(study):
@@ -230,7 +230,8 @@ def test_dashboard_rejects_a_busy_port_and_proposes_another(study):
     assert proposed and int(proposed[1]) > port
 
 
-def test_the_dashboard_imports_neither_torch_nor_ray():
-    code = "import sys, scbig_dist.dashboard.serve, scbig_dist.dashboard.export; print([m for m in ('torch', 'ray', 'optuna') if m in sys.modules])"
+def test_the_dashboard_imports_no_model_and_nothing_that_only_others_need():
+    heavy = "('torch', 'ray', 'optuna', 'numba', 'matplotlib', 'scipy')"
+    code = f"import sys, scbig_dist.dashboard.serve, scbig_dist.dashboard.export; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr

@@ -32,6 +32,7 @@ class Heart:
     def __init__(self, place: Place, run: str, beat_s: float = BEAT_S) -> None:
         self.id = uuid.uuid4().hex[:16]
         self._place, self._run, self._beat_s = place, run, beat_s
+        self._waits_for = ""
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -41,6 +42,13 @@ class Heart:
             self._write(0)
             self._thread = threading.Thread(target=self._go_on, name="scbig-artifacts", daemon=True)
             self._thread.start()
+
+    def wait_for(self, name: str) -> None:
+        """Say what this process waits for that another one makes (for people who watch); empty: nothing any more."""
+        if name != self._waits_for:
+            self._waits_for = name
+            with suppress(OSError, UserError):
+                self._write(0)
 
     def stop(self) -> None:
         if self._thread is not None:
@@ -63,6 +71,7 @@ class Heart:
             "node": this_node(),
             "started": started(os.getpid()),
             "run": self._run,
+            "waits_for": self._waits_for,
             "beat": beat,
             "at": time.time(),
         }

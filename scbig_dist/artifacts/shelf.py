@@ -132,9 +132,11 @@ class Shelf:
         try:
             pause = FIRST_LOOK_S
             while not claim.held() and found is None:
+                self._heart.wait_for(name)
                 time.sleep(pause)
                 pause = min(2 * pause, LAST_LOOK_S if self._copies is None else REMOTE_LOOK_S)
                 found = self.find(kind, key)
+            self._heart.wait_for("")
             if found is None:
                 found = self.find(kind, key)  # made between the last look and the claim
             if found is None:

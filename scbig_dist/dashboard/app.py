@@ -25,7 +25,7 @@ from dash import (
 )
 
 from scbig_dist.dashboard.pages import Pages, Place, place_of
-from scbig_dist.dashboard.render import changes, extra, marks, mount, shape
+from scbig_dist.dashboard.render import changes, extra, mount
 
 POLL_SECONDS = 2.0
 ASSETS = Path(__file__).parent / "assets"
@@ -53,9 +53,8 @@ def make_app(pages: Pages) -> Dash:
     def open_page(path: str | None, search: str | None) -> tuple[Any, ...]:
         place = place_of(path or "/", pages)
         query = dict(parse_qsl((search or "").removeprefix("?")))
-        blocks = pages.blocks(place, query)
-        seen = marks(blocks) | {"": shape(blocks)} | pages.grid_versions(place, blocks)
-        return mount(blocks), _nav(pages, place), seen, _title(place)
+        drawn = pages.drawn(place, query)
+        return mount(drawn.blocks), _nav(pages, place), {**drawn.marks, **drawn.grids}, _title(place)
 
     @app.callback(
         Output("seen", "data", allow_duplicate=True),
@@ -73,24 +72,23 @@ def make_app(pages: Pages) -> Dash:
             query[each["id"]["of"]] = (
                 ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
             )
-        blocks = pages.blocks(place, query)
-        seen = seen or {}
-        now = marks(blocks) | {"": shape(blocks)}
+        drawn, seen = pages.drawn(place, query), seen or {}
+        now = drawn.marks
         if seen.get("") != now[""]:
-            set_props("page", {"children": mount(blocks)})
-            return now | pages.grid_versions(place, blocks)
+            set_props("page", {"children": mount(drawn.blocks)})
+            return {**now, **drawn.grids}
         changed = [
             block
-            for block in pages.flat(blocks)
+            for block in pages.flat(drawn.blocks)
             if now.get(getattr(block, "id", "")) != seen.get(getattr(block, "id", ""))
         ]
-        grids = pages.send_grid_changes(place, changed, seen)
         if not changed:
             return no_update
+        grids = pages.send_grid_changes(place, changed, seen)
         for block in changed:
             for component, props in changes(block):
                 set_props(component, props)
-        return dict(seen) | now | grids
+        return {**seen, **now, **grids}
 
     _add_browser_side(app)
     return app

@@ -30,7 +30,9 @@ SHADES = ("#31446b", "#4f576c", "#666970", "#7d7c78", "#958f78", "#b0a473", "#cc
 COSTS_DOWN = (
     "seconds_total",
     "step_ms",
+    "autoencoder_step_ms",
     "peak_mem_gb",
+    "peak_gpu_gb",
     "n_parameters",
     "stage1_ms",
     "stage2_ms",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -85,15 +86,27 @@ def published_names(study: Snapshot) -> list[str]:
     return [asked] if isinstance(asked, str) else [text(name) for name in asked] if isinstance(asked, list) else []
 
 
+book = cache(read_published)  # part of the installation: it does not change while a dashboard runs
+_compared: dict[Path, tuple[int, tuple[list[Comparison], list[str]]]] = {}
+
+
 def comparisons(study: Snapshot) -> tuple[list[Comparison], list[str]]:
+    """`_compare`, once for every state of a study's rows."""
+    kept = _compared.get(study.path)
+    if kept is None or kept[0] != study.rows_version:
+        kept = _compared[study.path] = (study.rows_version, _compare(study))
+    return kept[1]
+
+
+def _compare(study: Snapshot) -> tuple[list[Comparison], list[str]]:
     """The paper's tables that the study names, and a line for each that cannot be shown."""
-    book, found, problems = read_published(), list[Comparison](), list[str]()
-    if not book and published_names(study):
+    tables, found, problems = book(), list[Comparison](), list[str]()
+    if not tables and published_names(study):
         return [], ["tune/published.yaml is not beside the package: the paper's values are not shown"]
     files = study_files(study) if published_names(study) else None
     for name in published_names(study):
         try:
-            found.append(compare(files, name, study.metric, study.mode, book))  # type: ignore[arg-type]
+            found.append(compare(files, name, study.metric, study.mode, tables))  # type: ignore[arg-type]
         except UserError as error:
             problems.append(str(error))
     return found, problems

@@ -92,11 +92,16 @@ class RowChanges:
             self._version[table] = version
             return version
 
-    def since(self, table: str, seen: int) -> dict[str, list[Mapping[str, Any]]] | None:
-        """Rows to add and to update for who has seen `seen`; None where rows went away and all are to be set anew."""
+    def all(self, table: str) -> list[Mapping[str, Any]]:
         with self._lock:
-            if seen < self._gone.get(table, 0) or seen > self._version.get(table, 0):
-                return None
+            return [row for _, _, row in self._rows.get(table, {}).values()]
+
+    def since(self, table: str, seen: int) -> tuple[int, dict[str, list[Mapping[str, Any]]] | None]:
+        """The version now, and rows to add and to update for who has seen `seen`; None: rows went away, set all anew."""
+        with self._lock:
+            version = self._version.get(table, 0)
+            if seen < max(self._gone.get(table, 0), 1) or seen > version:
+                return version, None
             newer = [kept for kept in self._rows.get(table, {}).values() if kept[1] > seen]
             add = [row for came, _, row in newer if came > seen]
-            return {"add": add, "update": [row for came, _, row in newer if came <= seen]}
+            return version, {"add": add, "update": [row for came, _, row in newer if came <= seen]}

@@ -6,10 +6,11 @@ from scbig_dist.dashboard.beside import trial_href
 from scbig_dist.dashboard.blocks import Block, Cell, Heading, Link, Table, Text, Tile, Tiles
 from scbig_dist.dashboard.cluster import Cluster, Node
 from scbig_dist.dashboard.figures import setting_text
+from scbig_dist.dashboard.leases import held_up
 from scbig_dist.dashboard.links import tools
 from scbig_dist.dashboard.progress import stage_progress
 from scbig_dist.dashboard.view import View
-from scbig_dist.dashboard.waiting import MOST_LISTED, held_up, waiting_trials
+from scbig_dist.dashboard.waiting import MOST_LISTED, waiting_trials
 
 GB = 1e9
 SHOWN = (
@@ -28,7 +29,7 @@ def cluster_page(view: View) -> list[Block]:
         Text("cluster-problem", "" if cluster.answers else f"Nothing is known of a cluster: {cluster.problem}. What stands below comes from the study's files.", "note"),
         Tiles("tiles", _tiles(view)),
         Heading("Waiting", f"{view.study.n_waiting} trials" if view.study.n_waiting else ""),
-        Text("held-up", "\n".join(held_up(view.study)), "warn"),
+        Text("held-up", "\n".join(held_up(view.study, view.now)), "warn"),
         _waiting(view),
         Heading("Running"),
         _running(view),

@@ -30,7 +30,7 @@ def compare_page(view: View) -> list[Block]:
         said = "Pick two to six trials: their curves, settings, scores by condition and a paired test stand here."
         return [heading, pick, Text("compare-empty", said, "empty")]
     few = chosen[:MOST]
-    logs = {name(key, trial, view): view.logs(trial.folder / "metrics.jsonl") for key, study, trial in few}
+    logs = {name(key, trial, view): view.logs(trial.runs[0] / "metrics.jsonl") for key, study, trial in few}
     metric = view.study.metric
     scatter, scatter_said = per_condition([(name(k, t, view), t) for k, _, t in few], bare(metric))
     return [

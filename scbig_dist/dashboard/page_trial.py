@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+from pathlib import Path
 
 from scbig_dist.dashboard.beside import trial_href
 from scbig_dist.dashboard.blocks import (
@@ -22,10 +22,11 @@ from scbig_dist.dashboard.blocks import (
 from scbig_dist.dashboard.curve_figures import loss_curves, series, validation_curves
 from scbig_dist.dashboard.curves import Log
 from scbig_dist.dashboard.figures import setting_text
-from scbig_dist.dashboard.files import last_lines, number, read_bytes, read_json, signature
+from scbig_dist.dashboard.files import last_lines
 from scbig_dist.dashboard.progress import silence, stage_progress
-from scbig_dist.dashboard.study import Snapshot
+from scbig_dist.dashboard.study import Snapshot, when_of
 from scbig_dist.dashboard.trial import Trial, config_of
+from scbig_dist.dashboard.trial_records import checkpoint_of, error_of, rerun_command, starts_of
 from scbig_dist.dashboard.view import View
 from scbig_dist.report.wording import MISSING, arrow, bare, duration, score
 from scbig_dist.report.wording import number as shown
@@ -41,14 +42,18 @@ def trial_page(view: View, name: str) -> list[Block]:
     if trial is None:
         said = f"Study {study.id} has no trial {name[:80]!r}" + (": it may still wait." if study.n_waiting else ".")
         return [Heading("Trial"), Text("missing", said, "note")]
-    log = view.logs(trial.folder / "metrics.jsonl")
+    run = _run(view, trial)
+    log = view.logs(run / "metrics.jsonl")
     weight = float(view.chosen("smooth", [value for value, _ in SMOOTHING], "0.6"))
     return [
         Heading(f"Trial {trial.title}"),
         _around(study, trial),
         Tiles("tiles", _tiles(view, trial)),
         Text("warnings", "\n".join(_problems(view, trial, log)), "warn"),
-        Choices("set", (Choice("smooth", "curves", SMOOTHING, f"{weight:g}"),)),
+        Choices("set", (
+            Choice("smooth", "curves", SMOOTHING, f"{weight:g}"),
+            *([Choice("run", "seed", tuple((each.name, each.name) for each in trial.runs), run.name)] if len(trial.runs) > 1 else []),
+        )),
         Columns((
             Chart("loss-autoencoder", "Loss, autoencoder", loss_curves(log, "autoencoder", weight),
                   _caption(log, "autoencoder", weight, trial)),
@@ -66,10 +71,18 @@ def trial_page(view: View, name: str) -> list[Block]:
         _settings(study, trial),
         Heading("Run it again"),
         Code("rerun", "command", rerun_command(study, trial), copy=True),
-        Code("checkpoint", "newest checkpoint", checkpoint_of(trial), copy=True),
-        *_error(trial),
-        Code("log", f"last lines of {trial.folder / 'metrics.jsonl'}", "\n".join(last_lines(trial.folder / "metrics.jsonl")[-LOG_LINES:]), tall=True),
+        Code("checkpoint", "newest checkpoint", checkpoint_of(run), copy=True),
+        Heading("Where it ran"),
+        starts_of(trial),
+        *error_of(trial, run),
+        Code("log", f"last lines of {run / 'metrics.jsonl'}", "\n".join(last_lines(run / "metrics.jsonl")[-LOG_LINES:]), tall=True),
     ]  # fmt: skip
+
+
+def _run(view: View, trial: Trial) -> Path:
+    """Whose curves are shown: of several seeds the reader's choice, else the one that has logged last."""
+    names = [run.name for run in trial.runs]
+    return trial.runs[names.index(view.chosen("run", names, names[trial.at_run]))]
 
 
 def _judged(log: Log) -> str:
@@ -118,8 +131,14 @@ def _tiles(view: View, trial: Trial) -> tuple[Tile, ...]:
 
 
 def _test_note(trial: Trial, metric: str) -> str:
-    test = trial.scores.get(f"test_{bare(metric)}")
-    return "test: not scored" if test is None else f"test {score(test, bare(metric))}"
+    test, found = f"test_{bare(metric)}", list[str]()
+    if metric in trial.deviations:
+        found.append(f"mean of {len(trial.runs)} seeds, ± {score(trial.deviations[metric], bare(metric))}")
+    said = f" ± {score(trial.deviations[test], bare(metric))}" if test in trial.deviations else ""
+    found.append(
+        f"test {score(trial.scores[test], bare(metric))}{said}" if test in trial.scores else "test: not scored"
+    )
+    return "; ".join(found)
 
 
 def _where(trial: Trial) -> str:
@@ -160,39 +179,17 @@ def _settings(study: Snapshot, trial: Trial) -> Block:
     own = flatten(found.value)
     differs = [a for a in own if a in study.config and own[a] != study.config[a] and not a.startswith(("data.", "qc."))]
     names = list(dict.fromkeys([*[a for a in study.axes if a in own], *differs]))
+    absent = {a for a in when_of(study.asked) if a in study.axes and a not in trial.values}
     rows = tuple(
-        (a, setting_text(own[a]), setting_text(study.config[a]) if a in study.config else MISSING) for a in names
+        (
+            a,
+            "does not exist here" if a in absent else setting_text(own[a]),
+            setting_text(study.config[a]) if a in study.config else MISSING,
+        )
+        for a in names
     )
     if not rows:
         return Text("settings", "Nothing differs from the study's base.", "note")
     return Table(
-        "settings", ("setting", "this trial", "base"), rows, caption=f"All settings: {trial.folder / 'config.yaml'}"
+        "settings", ("setting", "this trial", "base"), rows, caption=f"All settings: {trial.runs[0] / 'config.yaml'}"
     )
-
-
-def rerun_command(study: Snapshot, trial: Trial) -> str:
-    """A training of the same config into a new folder beside the study."""
-    config, out = trial.folder / "config.yaml", study.path.parent / f"{study.path.name}-{trial.id}-again"
-    return f"scbig train {shlex.quote(str(config))} -o {shlex.quote(str(out))}"
-
-
-def checkpoint_of(trial: Trial) -> str:
-    """The newest whole checkpoint of the last stage that has one."""
-    found = []
-    for stage in ("autoencoder", "shift", "flow", "cells"):
-        for state in sorted((trial.folder / "checkpoints" / stage).glob("step-*/state.json")):
-            step = number(read_json(state).value.get("step"))
-            if signature(state.parent / "model.safetensors") is not None:
-                found.append((stage, step or 0, str(state.parent)))
-    return found[-1][2] if found else "none yet"
-
-
-def _error(trial: Trial) -> list[Block]:
-    path = trial.folder / "error.txt"
-    if signature(path) is None:
-        return []
-    try:
-        text = read_bytes(path, most=256_000).decode("utf-8", errors="replace")
-    except OSError as error:
-        text = f"error.txt cannot be read: {error.strerror}"
-    return [Code("error", f"error in full: {path}", text, copy=True, tall=True)]

@@ -9,7 +9,7 @@ from scbig_dist.dashboard.blocks import Block, Column, Grid, Heading, Table, Tex
 from scbig_dist.dashboard.figures import setting_text
 from scbig_dist.dashboard.progress import silence, stage_progress
 from scbig_dist.dashboard.study import Snapshot
-from scbig_dist.dashboard.trial import Trial
+from scbig_dist.dashboard.trial import DEVIATION, Trial
 from scbig_dist.dashboard.view import View
 from scbig_dist.metrics.summary import METRICS
 from scbig_dist.report.wording import arrow, bare, score
@@ -60,18 +60,32 @@ def columns_of(study: Snapshot) -> tuple[Column, ...]:
         Column(metric, f"{metric} {arrow(metric)}", "score", 150),
     ]
     axes = [Column(a, a, "number" if a in numeric else "text", max(110, 9 * len(a) + 36)) for a in study.axes]
-    scores = [Column(n, f"{n} {arrow(n)}", "score", max(120, 8 * len(n) + 40)) for n in rest]
+    scores = [_deviation(metric)] if any(metric in t.deviations for t in study.trials.values()) else []
+    for name in rest:
+        scores.append(Column(name, f"{name} {arrow(name)}", "score", max(120, 8 * len(name) + 40)))
+        if any(name in t.deviations for t in study.trials.values()):
+            scores.append(_deviation(name))
     costs = [
         Column("budget", "budget, micro-steps", "count", 150, "micro-steps of the stage that a trial is judged by"),
+        *(
+            [Column("seeds", "seeds", "count", 80, "runs that a trial is the mean of")]
+            if any(len(t.runs) > 1 for t in study.trials.values())
+            else []
+        ),
         Column("rung", "rung", "count", 76, "of successive halving, where it was stopped"),
         Column("stopped_by", "stopped by", "text", 110),
         Column("seconds_total", "time, s", "seconds", 92),
         Column("seconds_autoencoder", "autoencoder, s", "seconds", 130),
         Column("seconds_flow", "flow, s", "seconds", 92),
         Column("seconds_to_first_step", "to first step, s", "number", 130),
-        Column("step_ms", "step, ms", "number", 96),
+        Column("step_ms", "step, ms", "number", 96, "an update of the stage that a trial is judged by"),
         Column("cells_per_s", "cells/s", "number", 100),
         Column("peak_mem_gb", "memory, GB", "number", 110),
+        *(
+            [Column("peak_gpu_gb", "GPU memory, GB", "number", 130)]
+            if any("peak_gpu_gb" in t.costs for t in study.trials.values())
+            else []
+        ),
         Column("n_parameters", "parameters", "count", 110),
         Column("node", "node", "text", 120),
         Column("gpus", "GPU", "text", 90),
@@ -79,6 +93,13 @@ def columns_of(study: Snapshot) -> tuple[Column, ...]:
         Column("reason", "why", "text", 420, "why it was stopped or failed, or where it is"),
     ]
     return tuple([*text, *ranks, *axes, *scores, *costs])
+
+
+def _deviation(name: str) -> Column:
+    title = f"± {name}"
+    return Column(
+        name + DEVIATION, title, "score", max(120, 8 * len(title) + 40), "standard deviation over a trial's seeds"
+    )
 
 
 def row_of(view: View, trial: Trial) -> dict[str, Any]:
@@ -89,9 +110,9 @@ def row_of(view: View, trial: Trial) -> dict[str, Any]:
     row |= {"order": 100_000 * order[place.group] + place.rank if place else None}
     row |= {"status": trial.status, "rank": place.rank if place else None, "group": place.group if place else ""}
     row |= {a: _setting(trial.values, a) for a in study.axes}
-    row |= dict(trial.scores) | dict(trial.costs)
+    row |= dict(trial.scores) | dict(trial.costs) | {name + DEVIATION: sd for name, sd in trial.deviations.items()}
     unknown = NOT_RECORDED if trial.is_over else ""
-    row |= {"budget": trial.budget, "rung": trial.rung, "restarts": trial.restarts}
+    row |= {"budget": trial.budget, "rung": trial.rung, "restarts": trial.restarts, "seeds": len(trial.runs)}
     row |= {"stopped_by": trial.stopped_by or ("" if trial.status != "stopped" else NOT_RECORDED)}
     row |= {"node": trial.node or unknown, "gpus": trial.gpus or ("" if trial.node else unknown)}
     return row | {"reason": _why(view, trial)}

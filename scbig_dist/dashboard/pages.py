@@ -24,6 +24,7 @@ from scbig_dist.dashboard.page_scaling import scaling_page
 from scbig_dist.dashboard.page_study import study_page
 from scbig_dist.dashboard.page_trial import trial_page
 from scbig_dist.dashboard.page_trials import trials_page
+from scbig_dist.dashboard.render import marks, shape
 from scbig_dist.dashboard.study import StudyReader
 from scbig_dist.dashboard.view import View
 
@@ -62,6 +63,15 @@ def place_of(path: str, pages: Pages) -> Place:
     return Place(study, page) if page in PAGES and len(parts) <= 3 else Place(missing=path)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A page's blocks, the marks that updates go by, and the versions of its grids' rows: worked out once for all readers."""
+
+    blocks: list[b.Block]
+    marks: Mapping[str, Any]
+    grids: Mapping[str, int]
+
+
 class Pages:
     """The pages of some studies, and of the cluster where one answers."""
 
@@ -71,17 +81,21 @@ class Pages:
     def __init__(self, readers: Mapping[str, StudyReader], cluster: ClusterReader) -> None:
         self.readers, self.cluster, self.logs = dict(readers), cluster, Logs()
         self.importances, self.rows = Importances(), RowChanges()
-        self._drawn: dict[Any, tuple[float, str, list[b.Block]]] = {}
+        self._drawn: dict[Any, tuple[float, str, Drawn]] = {}
         self._lock = threading.Lock()
 
     def blocks(self, place: Place, query: Mapping[str, str]) -> list[b.Block]:
+        return self.drawn(place, query).blocks
+
+    def drawn(self, place: Place, query: Mapping[str, str]) -> Drawn:
         key = (place, tuple(sorted(query.items())))
         with self._lock:  # the second reader waits for what the first is drawing
             state, now = self.pulse(place, time.time()), time.monotonic()
             kept = self._drawn.get(key)
             if kept is not None and (kept[1] == state or now - kept[0] < STALE_SECONDS):
                 return kept[2]
-            drawn = self._draw(place, query)
+            blocks = self._draw(place, query)
+            drawn = Drawn(blocks, marks(blocks) | {"": shape(blocks)}, self._grid_versions(place, blocks))
             self._drawn[key] = (time.monotonic(), state, drawn)
             while len(self._drawn) > MOST_DRAWN:
                 self._drawn.pop(next(iter(self._drawn)))
@@ -119,20 +133,21 @@ class Pages:
             parts.append(str(int(now // CLOCK_SECONDS)))
         return "-".join(parts)
 
-    def grid_versions(self, place: Place, blocks: Sequence[b.Block]) -> dict[str, Any]:
+    def _grid_versions(self, place: Place, blocks: Sequence[b.Block]) -> dict[str, int]:
         """{rows of a grid: the version that a reader gets with these blocks}."""
         grids = [block for block in b.flat(blocks) if isinstance(block, b.Grid)]
         return {f"rows of {grid.id}": self.rows.note(f"{place.study} {grid.id}", grid.rows) for grid in grids}
 
-    def send_grid_changes(self, place: Place, changed: Sequence[b.Block], seen: Mapping[str, Any]) -> dict[str, Any]:
+    def send_grid_changes(self, place: Place, changed: Sequence[b.Block], seen: Mapping[str, Any]) -> dict[str, int]:
         """Send a reader the rows that are new to it; the versions that it then has."""
-        versions = self.grid_versions(place, changed)
+        versions = {}
         for block in changed:
             if isinstance(block, b.Grid):
                 before = seen.get(f"rows of {block.id}")
-                rows = self.rows.since(f"{place.study} {block.id}", before if isinstance(before, int) else -1)
-                if before is None or rows is None:
-                    set_props({"part": "grid", "of": block.id}, {"rowData": list(block.rows)})
+                version, rows = self.rows.since(f"{place.study} {block.id}", before if isinstance(before, int) else -1)
+                versions[f"rows of {block.id}"] = version
+                if rows is None:
+                    set_props({"part": "grid", "of": block.id}, {"rowData": self.rows.all(f"{place.study} {block.id}")})
                 else:
                     set_props({"part": "grid", "of": block.id}, {"rowTransaction": {**rows, "async": False}})
         return versions

@@ -44,15 +44,21 @@ def stage_progress(study: Snapshot, trial: Trial) -> tuple[float | None, str]:
     """(share of its stage, in words) of a trial under way."""
     if not trial.stage or trial.step is None:
         return None, "starting: no line of log yet"
+    share, words = _at(study, trial, trial.step)
+    n = len(trial.runs)
+    return share, f"seed {trial.at_run + 1} of {n}: {words}" if n > 1 else words
+
+
+def _at(study: Snapshot, trial: Trial, step: int) -> tuple[float | None, str]:
     if trial.stage == "flow":
         of = study.steps_of(trial)
         if of:
-            return min(trial.step / of, 1.0), f"flow, {trial.step:,} of {of:,} micro-steps"
+            return min(step / of, 1.0), f"flow, {step:,} of {of:,} micro-steps"
     if trial.stage == "cells":
         most = number(study.setting(trial, "baseline.steps"))
         if most:
-            return min(trial.step / most, 1.0), f"training, {trial.step:,} of at most {most:,.0f} steps"
-    return None, f"{trial.stage}, step {trial.step:,}"
+            return min(step / most, 1.0), f"training, {step:,} of at most {most:,.0f} steps"
+    return None, f"{trial.stage}, step {step:,}"
 
 
 def silence(trial: Trial, now: float) -> str:

@@ -1,4 +1,4 @@
-"""A study as it lies on disk at this moment; a snapshot is made again at most once a second, from what has changed."""
+"""A study as it lies on disk at this moment; a snapshot is made again at most every two seconds, from what has changed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from typing import Any
 from scbig_dist.cluster.study_schema import STUDY_SCHEMA
 from scbig_dist.dashboard.files import number, read_json, read_yaml, text, whole
 from scbig_dist.dashboard.ranking import Group, Place, groups_of, places
-from scbig_dist.dashboard.sweep import Lock, Sweep, kernel_locks, sweep_of
-from scbig_dist.dashboard.trial import ENDED, SETTLED, WATCHED, Trial, read_trial, signatures
+from scbig_dist.dashboard.sweep import Sweep, kernel_locks, sweep_of
+from scbig_dist.dashboard.trial import ENDED, Trial, read_trial, signatures, state_of
 from scbig_dist.errors import UserError
 from scbig_dist.report.wording import arrow
 from scbig_dist.settings import addresses
 
-SECONDS = 1.0  # between two looks at the disk, however many readers ask
+SECONDS = 2.0  # between two looks at the disk, however many readers ask
+SETTLED_SECONDS = 6.0  # the same for trials that have ended: of these only test scores may still come
 KNOWN = tuple(addresses())
 
 
@@ -33,7 +34,6 @@ class Snapshot:
     asked: Mapping[str, Any]
     trials: Mapping[str, Trial]
     sweep: Sweep
-    locks: Sequence[Lock] = ()
     problems: tuple[str, ...] = ()
     cluster: Mapping[str, Any] = field(default_factory=dict)
     """`ray.json`: where the sweep's Ray answers."""
@@ -104,7 +104,10 @@ class Snapshot:
         return whole(trial.values.get("flow.steps", self.config.get("flow.steps")))
 
     def setting(self, trial: Trial, address: str) -> Any:
-        return trial.values.get(address, self.config.get(address))
+        """A trial's value; None for an axis that does not exist in it."""
+        if address in trial.values or (address in self.axes and trial.values and address in when_of(self.asked)):
+            return trial.values.get(address)
+        return self.config.get(address)
 
 
 class StudyReader:
@@ -115,7 +118,7 @@ class StudyReader:
         self._lock = threading.Lock()
         self._seen: dict[str, tuple[tuple[Any, ...], Trial]] = {}
         self._snapshot: Snapshot | None = None
-        self._looked = 0.0
+        self._looked = self._settled = 0.0
         self._asked_signature: Any = None
         self._shape: Any = None
 
@@ -143,7 +146,7 @@ class StudyReader:
                 next((p for p in before.problems if "study.yaml" in p), ""),
             )
         problems += [said] if said else []
-        trials = self._trials(axes_of(asked), signature != self._asked_signature, problems)
+        trials = self._trials(axes_of(asked), when_of(asked), signature != self._asked_signature, problems)
         self._asked_signature = signature
         locks, now = kernel_locks(), time.time()
         newest = max((t.heard for t in trials.values() if t.status == "running" and t.heard is not None), default=None)
@@ -157,7 +160,7 @@ class StudyReader:
                 else trial
                 for name, trial in trials.items()
             }
-        fresh = Snapshot(self.id, self.path, asked, trials, sweep, locks, tuple(problems), cluster, at=now)
+        fresh = Snapshot(self.id, self.path, asked, trials, sweep, tuple(problems), cluster, at=now)
         if before is None:
             return replace(fresh, version=1, rows_version=1)
         same_rows = [(t.id, t.status, t.scores) for t in trials.values() if t.is_over] == [
@@ -166,15 +169,20 @@ class StudyReader:
         same = same_rows and asked == before.asked and trials == before.trials and sweep.at_work == before.sweep.at_work
         same = same and tuple(problems) == before.problems
         if same:
-            return replace(before, at=now, sweep=sweep, locks=locks)
+            return replace(before, at=now, sweep=sweep)
         return replace(
             fresh,
             version=before.version + 1,
             rows_version=before.rows_version + (not same_rows or asked != before.asked),
         )
 
-    def _trials(self, axes: Sequence[str], anew: bool, problems: list[str]) -> dict[str, Trial]:
-        found, outside = {}, 0
+    def _trials(
+        self, axes: Sequence[str], when: Mapping[str, Any], anew: bool, problems: list[str]
+    ) -> dict[str, Trial]:
+        found, outside = dict[str, Trial](), 0
+        settled = anew or time.monotonic() - self._settled >= SETTLED_SECONDS
+        if settled:
+            self._settled = time.monotonic()
         for name, is_folder in _folders(self.path / "trials", problems):
             if not is_folder:
                 outside += 1
@@ -182,10 +190,13 @@ class StudyReader:
             folder = self.path / "trials" / name
             kept = None if anew else self._seen.get(name)
             over = kept is not None and kept[1].status in ENDED
-            now = signatures(folder, SETTLED if over else WATCHED)
+            if kept is not None and over and not settled:
+                found[name] = kept[1]
+                continue
+            now = state_of(folder, over)
             if kept is None or kept[0] != now:
-                trial = read_trial(folder, axes)
-                now = signatures(folder, SETTLED) if trial.status in ENDED and not over else now
+                trial = read_trial(folder, axes, when)
+                now = state_of(folder, True) if trial.status in ENDED and not over else now
                 kept = (now, trial)
                 self._seen[name] = kept
             found[name] = kept[1]
@@ -220,6 +231,15 @@ def axes_of(asked: Mapping[str, Any]) -> list[str]:
     for point in points.values() if isinstance(points, dict) else []:
         names += list(point) if isinstance(point, dict) else []
     return [name for name in dict.fromkeys(map(str, names)) if name in KNOWN]
+
+
+def when_of(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    """{axis: {other axis: values}}: in which trials an axis exists (cluster/axes.py)."""
+    found = asked.get("when")
+    if not isinstance(found, dict):
+        return {}
+    whole_ones = {axis: others for axis, others in found.items() if isinstance(others, dict)}
+    return {axis: each for axis, each in whole_ones.items() if all(isinstance(v, list) for v in each.values())}
 
 
 def check_study(path: Path) -> Path:

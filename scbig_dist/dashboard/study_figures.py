@@ -25,6 +25,7 @@ from scbig_dist.report.wording import duration
 
 MOST_CURVES = 60
 CURVE_POINTS = 120
+LANE_SECONDS = 20.0
 
 
 def settings_line(study: Snapshot, trial: Trial) -> str:
@@ -68,7 +69,7 @@ def objective_over_time(study: Snapshot) -> Figure | None:
 
 def lanes(study: Snapshot, now: float) -> Figure | None:
     """What ran when: a lane per place, a bar per trial."""
-    found = spans(study, now)
+    found = spans(study, now - now % LANE_SECONDS)  # a bar that grows is not worth a figure every few seconds
     if not found:
         return None
     placed: dict[str, list[Span]] = {}
@@ -106,7 +107,7 @@ def curves(study: Snapshot, logs: Logs) -> tuple[Figure | None, int]:
     shown = [*study.of("running"), *ranked, *study.of("failed")][:MOST_CURVES]
     traces = list[dict[str, Any]]()
     for trial in shown:
-        xs, ys = logs(trial.folder / "metrics.jsonl").judged.points("micro_step", metric, CURVE_POINTS)
+        xs, ys = logs(trial.runs[0] / "metrics.jsonl").judged.points("micro_step", metric, CURVE_POINTS)
         if not xs:
             continue
         is_best, runs = best is not None and trial.id == best.id, trial.status == "running"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scbig_dist.cluster.axes import combinations
 from scbig_dist.dashboard.cluster import Cluster
 from scbig_dist.dashboard.files import number
-from scbig_dist.dashboard.study import Snapshot
-from scbig_dist.dashboard.sweep import Lock
+from scbig_dist.dashboard.study import Snapshot, when_of
 from scbig_dist.dashboard.trial import Trial
 
 MOST_LISTED = 50
@@ -47,7 +46,7 @@ def waiting_trials(study: Snapshot, cluster: Cluster) -> list[Waiting]:
 
 def _points(study: Snapshot) -> Any:
     """(name, values) in the order in which the sweep takes them: named ones, then the grid (cluster/plan.py)."""
-    points, axes = study.asked.get("points"), study.asked.get("axes")
+    points, axes, when = study.asked.get("points"), study.asked.get("axes"), when_of(study.asked)
     named = list(points.items()) if isinstance(points, dict) else []
     for name, values in named:
         yield str(name), values if isinstance(values, dict) else {}
@@ -55,8 +54,7 @@ def _points(study: Snapshot) -> Any:
         lists = [v for v in axes.values() if isinstance(v, list)]
         if len(lists) == len(axes):
             given = [values for _, values in named]
-            for combination in itertools.product(*lists):
-                values = dict(zip(axes, combination, strict=True))
+            for values in combinations(axes, when):
                 if values not in given:
                     yield "", values
 
@@ -136,29 +134,3 @@ def said(needs: Mapping[str, float]) -> str:
         n = amount / UNITS[name]
         parts.append(f"{n:g} {NAMES[name].removesuffix('s') if n == 1 else NAMES[name]}")
     return " and ".join(parts) or "nothing"
-
-
-def held_up(study: Snapshot) -> list[str]:
-    """Running trials that wait for an artefact which another one is making: seen in the kernel's list of locks."""
-    waits = [lock for lock in study.locks if lock.waits]
-    if not waits:
-        return []
-    lines = []
-    try:
-        with os.scandir(study.path / "artifacts") as entries:
-            files = {entry.inode(): entry.name for entry in entries if entry.name.endswith(".lock")}
-    except OSError:
-        return []
-    by_pid = {trial.pid: trial.id for trial in study.of("running") if trial.pid}
-    for lock in waits:
-        if lock.inode in files:
-            lines.append(_held_up(lock, files[lock.inode], study.locks, by_pid))
-    return lines
-
-
-def _held_up(lock: Lock, file: str, locks: Sequence[Lock], by_pid: Mapping[int, str]) -> str:
-    kind = file.removeprefix(".").split("-")[0]
-    holder = next((other.pid for other in locks if other.inode == lock.inode and not other.waits), 0)
-    who = f"Trial {by_pid[lock.pid]}" if lock.pid in by_pid else f"The trial of process {lock.pid}"
-    maker = f"trial {by_pid[holder]}" if holder in by_pid else "another trial"
-    return f"{who} waits for the {kind} that {maker} is making: it is computed once."
