@@ -21,7 +21,7 @@ from scbig_dist.cli.evaluate import evaluate
 from scbig_dist.errors import UserError
 from scbig_dist.evaluate.cell_eval import CellEvalFiles
 from scbig_dist.metrics import profiles
-from scbig_dist.metrics.de import rank_sum_p, significant_genes, sort_control
+from scbig_dist.metrics.de import index_control, rank_sum_p, significant_genes
 from scbig_dist.store.reader import Store
 
 PROGRAM = Path(sys.executable).parent / "cell-eval"
@@ -115,7 +115,7 @@ def test_rank_sums_are_pdexs_without_its_continuity_correction(de, store):
     """pdex, the engine of cell-eval, takes 1/2 off the distance of the rank sum from its expectation."""
     for (context, name), table in de.items():
         cells, control = _cells(store, context, name), _cells(store, context, "control")
-        p, n, m = rank_sum_p(cells, sort_control(control)), len(cells), len(control)
+        p, n, m = rank_sum_p(cells, index_control(control)), len(cells), len(control)
         sizes = [np.unique(gene, return_counts=True)[1].astype(float) for gene in np.concatenate([cells, control]).T]
         ties = np.array([(t**3 - t).sum() for t in sizes])
         deviation = np.sqrt(n * m / 12 * (n + m + 1 - ties / ((n + m) * (n + m - 1))))

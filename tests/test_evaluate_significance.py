@@ -11,7 +11,7 @@ from evaluate_cases import N_GENES, conditions, make_store
 from scbig_dist.evaluate import significance
 from scbig_dist.evaluate.ground import lay_ground
 from scbig_dist.evaluate.significance import expression_p
-from scbig_dist.metrics.de import rank_sum_p, sort_control
+from scbig_dist.metrics.de import index_control, rank_sum_p
 from scbig_dist.screen.splits import Split
 from scbig_dist.store.reader import Store
 
@@ -43,7 +43,7 @@ def computed(monkeypatch) -> list[str]:
 
 
 def test_p_is_that_of_the_rank_sum_of_all_cells(store):
-    control = sort_control(store.dense(store.cells(store.control("k562"))))
+    control = index_control(store.dense(store.cells(store.control("k562"))))
     expected = [rank_sum_p(store.dense(store.cells(condition)), control) for condition in TEST]
     for threads in (1, 2):
         np.testing.assert_array_equal(expression_p(ground(store, None, threads=threads), TEST), expected)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scbig_dist.conditions import Condition
-from scbig_dist.metrics.de import sort_control
+from scbig_dist.metrics.de import index_control
 from scbig_dist.models.means import BLOCK
 from scbig_dist.nn.pca import PrincipalComponents, fit_pca
 from scbig_dist.screen.splits import Split
@@ -55,7 +55,7 @@ class Ground:
     pools: dict[str, ControlPool]
     threads: int = 1
     cache: Path | None = None
-    _sorted: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    _indexed: dict[str, Any] = field(default_factory=dict)
 
     def rng(self, purpose: str) -> np.random.Generator:
         return generator(self.seed, purpose)
@@ -72,11 +72,11 @@ class Ground:
         """The store's cells in PCs."""
         return self.project(self.store.dense(cells, self.n_genes))
 
-    def sorted_control(self, context: str) -> NDArray[np.float32]:
+    def indexed_control(self, context: str) -> Any:
         """The context's drawn control cells as rank sums take them; made at the first question."""
-        if context not in self._sorted:
-            self._sorted[context] = sort_control(self.store.dense(self.pools[context].cells, self.n_genes))
-        return self._sorted[context]
+        if context not in self._indexed:
+            self._indexed[context] = index_control(self.store.dense(self.pools[context].cells, self.n_genes))
+        return self._indexed[context]
 
     def control_cloud(self, condition: Condition) -> Array:
         """`n_cells` control cells of the condition's context (fewer where there are fewer), its own draw."""

@@ -22,11 +22,10 @@ from rich.progress import track
 
 from scbig_dist.artifacts import content_key
 from scbig_dist.conditions import Condition
-from scbig_dist.evaluate.ground import MAX_CONDITION_CELLS, MAX_CONTROL_CELLS, Ground, side_by_side
+from scbig_dist.evaluate.ground import MAX_CONDITION_CELLS, MAX_CONTROL_CELLS, Ground
 from scbig_dist.metrics.de import METHOD, rank_sum_p
 
 Array = NDArray[np.float64]
-_TOGETHER = 16  # conditions between two movements of the progress bar
 
 
 def expression_p(ground: Ground, conditions: Sequence[Condition], progress: bool = False) -> Array:
@@ -44,23 +43,18 @@ def expression_p(ground: Ground, conditions: Sequence[Condition], progress: bool
             missing.append(row)
         else:
             p[row] = known
-    for context in {conditions[row].context for row in missing}:
-        ground.sorted_control(context)  # before the threads, which would each make it
-
-    def compute(row: int) -> None:
+    for row in track(missing, "differential expression", disable=not progress or not missing, transient=True):
         p[row] = _compute(ground, conditions[row])
         if folder is not None:
             _keep(folder / _file(conditions[row]), p[row])
-
-    starts = range(0, len(missing), _TOGETHER)
-    for start in track(starts, "differential expression", disable=not progress or not missing, transient=True):
-        side_by_side(ground.threads, compute, missing[start : start + _TOGETHER])
     return p
 
 
 def _compute(ground: Ground, condition: Condition) -> Array:
     cells = ground.draw(ground.store.cells(condition), MAX_CONDITION_CELLS, f"DE {condition.name}")
-    return rank_sum_p(ground.store.dense(cells, ground.n_genes), ground.sorted_control(condition.context))
+    return rank_sum_p(
+        ground.store.dense(cells, ground.n_genes), ground.indexed_control(condition.context), ground.threads
+    )
 
 
 def _key(ground: Ground) -> str:
