@@ -43,6 +43,28 @@ def test_distances_in_expression_coordinates_are_those_of_decoded_cells(store: P
     torch.testing.assert_close(torch.cdist(z, z), torch.cdist(model.decode(z), model.decode(z)), rtol=1e-3, atol=0.05)
 
 
+def test_errors_along_what_decoding_does_not_show_stay_small(store: Path, tmp_path: Path) -> None:
+    """A latent that varies and is not decoded, and one that hardly varies and is: neither is blown up on the way back."""
+    config = settle(
+        build_config(TINY | {"store": str(store), "gcae.encoder": "pca", "flow.latent_scale": "expression"})
+    )
+    experiment = open_experiment(config)
+    model = ScBIG(prepare(experiment, tmp_path).inputs, config)
+    components, mean = model.autoencoder.components.clone(), model.autoencoder.gene_mean
+    into, back = torch.ones(len(components), 1), torch.ones(len(components), 1)
+    into[-1], back[-1] = 1e-4, 1e4
+    back[0] = 0.0
+    model.autoencoder.encode = lambda x: (x - mean) @ (components * into).T
+    model.autoencoder.decode = lambda z: z @ (components * back) + mean
+    fit_latent_space(model, experiment, LocalContext())
+    x = torch.from_numpy(experiment.store.dense(experiment.train_cells()[::5], experiment.n_genes))
+    z = model.encode(x)
+    error = 0.05 * z.std(dim=0).max() * torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
+    raw, moved = z @ model.from_flow, (z + error) @ model.from_flow
+    assert ((moved - raw).std(dim=0) < 2 * raw.std(dim=0)).all()
+    assert (model.decode(z + error) - model.decode(z)).norm() < 0.2 * (model.decode(z) - mean).norm()
+
+
 def test_unit_latents_have_unit_variance(store: Path, tmp_path: Path) -> None:
     model, x = latents(store, tmp_path, "unit", 3.0)
     assert model.encode(x).var(dim=0).mean().item() == pytest.approx(1, rel=0.2)  # of a part of the training cells

@@ -15,7 +15,7 @@ from scbig_dist.train.experiment import Experiment
 
 MAX_CELLS = 8192  # more cells move second moments less than matters here
 RANK = 1e-12  # of the largest variance: directions below it are rounding
-FLOOR = 1e-4  # of the largest stretch: directions that decoding hardly shows would be blown up on the way back
+FLOOR = 0.1  # of the mean stretch: along what decoding hardly shows, small errors of the flow would be blown up on the way back
 
 
 @torch.no_grad()
@@ -23,7 +23,8 @@ def fit_latent_space(model: ScBIG, experiment: Experiment, context: WorkerContex
     """Set the model's map between latents and the flow's coordinates, from training cells.
 
     `expression`: decoded cells are regressed on latents, x̂ ≈ (z − mean) A, and z' = (z − mean)(AAᵀ)^½, so that
-    to first order distances between z' are those between decoded cells.
+    to first order distances between z' are those between decoded cells; along directions that decoding hardly shows
+    they are longer.
     """
     model.autoencoder.eval()
     kind = experiment.config.flow.latent_scale
@@ -39,7 +40,9 @@ def fit_latent_space(model: ScBIG, experiment: Experiment, context: WorkerContex
     slope = torch.linalg.pinv(moments.covariance, rtol=RANK, hermitian=True) @ moments.with_decoded
     squares, directions = torch.linalg.eigh(slope @ slope.T)
     stretch = squares.clamp(min=0).sqrt()
-    stretch = stretch.clamp(min=FLOOR * float(stretch.max()))
+    # Not of the largest: where latents hardly vary, a stretch may be any size.
+    shown = (slope * (moments.covariance @ slope)).sum() / moments.covariance.diagonal().sum()
+    stretch = stretch.clamp(min=FLOOR * float(shown.clamp(min=0).sqrt()))
     model.latent_mean.copy_(moments.mean)
     model.to_flow.copy_(directions * stretch @ directions.T)
     model.from_flow.copy_(directions / stretch @ directions.T)
