@@ -50,6 +50,6 @@ published = [
 scales = {
     "cpu": {
         "base": "../configs/cpu_small.yaml",
-        "fixed": {"autoencoder.epochs": 3, "flow.steps": 1500, "flow.validate_every": 500},
+        "fixed": {"autoencoder.epochs": 2, "flow.steps": 1000, "flow.validate_every": 500},
     }
 }
