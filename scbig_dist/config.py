@@ -126,6 +126,8 @@ class FlowConfig(Section):
     """How the targets of a condition become one vector."""
     target_embedding: Literal["frozen", "learned", "both"] = "frozen"
     """`both` adds to the frozen vector a learned one that starts at zero."""
+    target_noise: float = Field(default=0.0, ge=0)
+    """Standard deviation of noise on the frozen vectors in training steps, in units of their root mean square: an unseen target then moves cells as those near it do, and less far than any."""
     condition_dim: int = Field(default=256, ge=1)
     """Width of the condition vector."""
     n_heads: int = Field(default=8, ge=1)
@@ -159,6 +161,8 @@ class ShiftConfig(Section):
     """Kernel between any two targets: how much all effects have in common, which an unseen target gets."""
     prior: float = Field(default=1.0, ge=0)
     """Weight of how targets are related in that kernel: the pathways that they share (priors.pathways), else vectors from a file (priors.target_embedding)."""
+    own_gene: Literal["predicted", "measured"] = "predicted"
+    """The mean of a perturbed gene's own expression, with or without a head: as the model predicts it, or control's plus the shift that was measured in training, for an unseen target the mean over targets of training."""
     modules: bool = False
     """True: the network also sees shifts averaged over the gene's module."""
     width: int = Field(default=64, ge=1)

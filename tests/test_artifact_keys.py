@@ -47,9 +47,11 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "flow.steps": (10, {"flow"}),
     "flow.sigma": (0.1, {"flow"}),
     "flow.coupling": ("none", {"flow"}),
+    "flow.target_noise": (0.5, {"flow"}),
     "align.lambda_corr": (3.0, {"flow"}),
     "align.every": (5, {"flow"}),
     "shift.steps": (11, {"shift", "flow"}),
+    "shift.own_gene": ("measured", {"flow"}),
     "evaluate.n_val_cells": (9, {"flow"}),
     "flow.validate_every": (40, {"flow"}),
     # Nothing that is kept depends on these.

@@ -65,6 +65,15 @@ def test_a_sum_of_targets_is_additive() -> None:
     torch.testing.assert_close(both, one + other)
 
 
+@pytest.mark.parametrize("target_embedding", ["frozen", "both"])
+def test_noise_moves_what_the_prior_says_of_a_target_alone(target_embedding: str) -> None:
+    encoder = build(target_embedding, "sum")
+    zeros, noise = torch.zeros(1), torch.randn(1, 3, 5)
+    moved = encoder(torch.tensor([[0, 3, -1]]), zeros.long(), zeros, noise) - encode(encoder, [0, 3, -1])
+    # Target 3 has no vector and the last slot no target: neither takes noise.
+    torch.testing.assert_close(moved, noise[:, 0] @ encoder.embedding.linear.weight.T)
+
+
 def test_learned_needs_no_frozen_vectors() -> None:
     config = FlowConfig(target_embedding="learned", condition_dim=8, n_heads=2)
     encoder = ConditionEncoder(None, torch.zeros(3, dtype=torch.bool), config, 1, False)

@@ -29,6 +29,7 @@ class Rank(LocalContext):
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     store = make_store(tmp_path_factory.mktemp("sampling"))
     values = {"store": str(store), "flow.accumulate": 6, "flow.steps": 60, "flow.validate_every": 60}
+    values |= {"priors.target_embedding": "random", "flow.target_noise": 0.5}
     return open_experiment(settle(build_config(TINY | values)))
 
 
@@ -69,7 +70,7 @@ def test_micro_batches_of_all_ranks_are_those_of_one(experiment, tmp_path, world
     ranks = [list(FlowStage(experiment, model, Rank(r, world_size)).micro_batches(3)) for r in range(world_size)]
     for index, batch in enumerate(alone):
         other = ranks[index % world_size][index // world_size]
-        for name in ("x0", "x1", "t", "noise", "uniforms", "keep"):
+        for name in ("x0", "x1", "t", "noise", "uniforms", "keep", "target_noise"):
             assert torch.equal(getattr(batch, name), getattr(other, name)), name
 
 

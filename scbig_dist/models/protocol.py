@@ -70,6 +70,8 @@ class FlowBatch:
     uniforms: Float[Tensor, " cell"]
     keep: Float[Tensor, " condition"]
     align: AlignBatch | None
+    target_noise: Float[Tensor, "condition slot e"] | None = None
+    """Added to the frozen vectors of targets."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from scbig_dist.config import Config
 from scbig_dist.flow.coupling import couple
 from scbig_dist.flow.path import sample_path
 from scbig_dist.flow.solver import solve
+from scbig_dist.models.own_gene import OwnGene, OwnShifts
 from scbig_dist.models.protocol import AlignBatch, Batch, CellBatch, ConditionInput, FlowBatch, ShiftBatch, StageLoss
 from scbig_dist.models.shift_head import ShiftHead, ShiftInputs
 from scbig_dist.nn.condition import ConditionEncoder
@@ -39,6 +40,7 @@ class ModelInputs:
     n_contexts: int
     with_dose: bool
     shift: ShiftInputs | None = None
+    own: OwnShifts | None = None
 
 
 class ScBIG(nn.Module):
@@ -71,6 +73,7 @@ class ScBIG(nn.Module):
         if inputs.shift is not None:
             self.shift = ShiftHead(inputs.shift, inputs.module_of_gene, config.shift)
             self.register_buffer("control_mean", inputs.shift.control_mean, persistent=False)
+        self.own_gene = None if inputs.own is None else OwnGene(inputs.own)
         learns = config.shift.head == "network"  # a ridge alone is computed
         self.stages: tuple[str, ...] = ("autoencoder", "shift", "flow") if learns else ("autoencoder", "flow")
         n_modules = int(inputs.module_of_gene.max()) + 1
@@ -123,7 +126,7 @@ class ScBIG(nn.Module):
         rows = partners + size * torch.arange(len(batch.keep), device=partners.device)[:, None]
         sample = sample_path(x0, x1[rows.flatten()], batch.t, batch.noise, flow.sigma)
         c = batch.conditions
-        condition = self.condition(c.targets, c.context, c.dose)
+        condition = self.condition(c.targets, c.context, c.dose, batch.target_noise)
         v_t = self.velocity(sample.t, sample.x_t, condition * batch.keep[:, None])
         flow_loss = (v_t - sample.u_t).square().mean()
         parts = {"loss_flow": flow_loss.detach()}
@@ -176,12 +179,13 @@ class ScBIG(nn.Module):
         c = self.condition(condition.targets, condition.context, condition.dose)
         method, n_steps = ("midpoint", VALIDATION_STEPS) if fast else (flow.solver, flow.solver_steps)
         z1 = solve(lambda t, x: self.velocity(t, x, c), z0, method, n_steps, flow.tolerance)
-        if self.shift is None:
-            return self.decode(z1)
-        moved = control + self.decode(z1) - self.decode(z0)
-        # Moved together so that the cells' mean is the head's: the draw of control cells adds no noise to it.
-        mean = self.control_mean[condition.context] + self.shift(condition).to(control)
-        return moved - moved.mean(0) + mean
+        cells = self.decode(z1)
+        if self.shift is not None:
+            moved = control + cells - self.decode(z0)
+            # Moved together so that the cells' mean is the head's: the draw of control cells adds no noise to it.
+            mean = self.control_mean[condition.context] + self.shift(condition).to(control)
+            cells = moved - moved.mean(0) + mean
+        return cells if self.own_gene is None else self.own_gene(cells, condition)
 
 
 def _autoencoder(inputs: ModelInputs, config: Config) -> nn.Module:

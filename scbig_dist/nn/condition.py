@@ -51,16 +51,17 @@ class TargetEmbedding(nn.Module):
             self.learned = nn.Parameter(torch.cat([self.learned.detach(), added]))
 
     def forward(
-        self, targets: Int[Tensor, "condition slot"]
+        self, targets: Int[Tensor, "condition slot"], noise: Float[Tensor, "condition slot e"] | None = None
     ) -> tuple[Float[Tensor, "condition slot d"], Bool[Tensor, "condition slot"]]:
-        """Vectors, and which slots hold a target that has one; empty slots are -1."""
+        """Vectors, and which slots hold a target that has one; empty slots are -1. `noise` is added to the prior."""
         present = targets >= 0
         index = targets.clamp(min=0)
         if self.linear is None:
             assert self.learned is not None
             return self.learned[index], present
         known = self.known[index] & present
-        prior = self.linear(self.vectors[index]) * known[..., None]
+        vectors = self.vectors[index] if noise is None else self.vectors[index] + noise
+        prior = self.linear(vectors) * known[..., None]
         if self.learned is None:
             return prior, known
         return prior + self.learned[index], present
@@ -100,9 +101,10 @@ class ConditionEncoder(nn.Module):
         targets: Int[Tensor, "condition slot"],
         context: Int[Tensor, " condition"],
         dose: Float[Tensor, " condition"],
+        noise: Float[Tensor, "condition slot e"] | None = None,
     ) -> Float[Tensor, "condition d"]:
-        """`targets` index the target table, -1 for an empty slot; `dose` in the screen's units, ≥ 0."""
-        vectors, mask = self.embedding(targets)
+        """`targets` index the target table, -1 for an empty slot; `dose` in the screen's units, ≥ 0; `noise`: on frozen vectors."""
+        vectors, mask = self.embedding(targets, noise)
         vector = self._pool(vectors, mask)
         if self.context is not None:
             vector = vector + self.context(context)

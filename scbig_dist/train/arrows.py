@@ -93,7 +93,7 @@ def shift_arrow(experiment: Experiment, modules_key: str) -> Arrow:
         "gcae": config.gcae.model_dump(),
         "flow": config.flow.model_dump(include=ARCHITECTURE),
         "targets": _targets(config),
-        "shift": config.shift.model_dump(),
+        "shift": config.shift.model_dump(exclude={"own_gene"}),
         "relations": _relations(config),
         "train": _seeded(config),
     }
@@ -114,7 +114,8 @@ def flow_arrow(experiment: Experiment, autoencoder_key: str) -> Arrow:
         "align": align,
         "pathways": [_file(config.priors.pathways), config.priors.min_genes] if with_path else None,
         "targets": _targets(config),
-        "shift": {**config.shift.model_dump(), "relations": _relations(config)} if head else None,
+        "shift": {**config.shift.model_dump(exclude={"own_gene"}), "relations": _relations(config)} if head else None,
+        "own_gene": config.shift.own_gene,  # validation, which chooses among weights, sees it
         "n_val_cells": config.evaluate.n_val_cells,
         "train": _seeded(config),
     }

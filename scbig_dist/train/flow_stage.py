@@ -92,7 +92,16 @@ class FlowStage:
             uniforms=self._tensor(rng.random(n, dtype=np.float32)),
             keep=self._tensor(keep),
             align=self._align_batch(rng, chosen) if index % self._align.every == 0 else None,
+            target_noise=self._target_noise(rng, len(chosen)),
         )
+
+    def _target_noise(self, rng: np.random.Generator, n_conditions: int) -> Tensor | None:
+        """Drawn last: without it the other draws of a micro-batch are the same."""
+        embedding = self._model.condition.embedding
+        if self._config.target_noise == 0 or embedding.linear is None:
+            return None
+        shape = (n_conditions, self._input.targets.shape[1], embedding.linear.in_features)
+        return self._tensor(rng.standard_normal(shape, dtype=np.float32) * np.float32(self._config.target_noise))
 
     def _align_batch(self, rng: np.random.Generator, chosen: np.ndarray) -> AlignBatch | None:
         """Control cells of the micro-batch's first condition with its cached targets."""

@@ -14,6 +14,7 @@ from scbig_dist.artifacts import Shelf, save_tensors
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.models.means import control_profiles, mean_profiles
+from scbig_dist.models.own_gene import OwnShifts
 from scbig_dist.models.scbig import ModelInputs
 from scbig_dist.nn.pca import fit_pca
 from scbig_dist.screen.embeddings import read_embedding
@@ -30,6 +31,7 @@ from scbig_dist.train.arrows import (
     shift_arrow,
 )
 from scbig_dist.train.experiment import Experiment
+from scbig_dist.train.own_gene import own_shifts
 from scbig_dist.train.predictor import load_predictor
 from scbig_dist.train.prior_files import require_cover
 from scbig_dist.train.random import generator
@@ -90,6 +92,7 @@ def prepare(experiment: Experiment, shelf: Shelf | Path) -> Prepared:
         n_contexts=len(experiment.contexts),
         with_dose=any(condition.dose is not None for condition in experiment.store.conditions),
         shift=None if config.shift.head == "none" else shift_inputs(experiment),
+        own=_own_shifts(experiment, notes),
     )
     return Prepared(inputs, key, embedding_key, pathways, notes)
 
@@ -238,6 +241,15 @@ def _modules(
 
     made = shelf.take("modules", modules_arrow(experiment, embedding_key).inputs, write)
     return load_file(made.path / "modules.safetensors")["module_of_gene"], made.key
+
+
+def _own_shifts(experiment: Experiment, notes: list[str]) -> OwnShifts | None:
+    if experiment.config.shift.own_gene == "predicted":
+        return None
+    own = own_shifts(experiment)
+    if own is None:
+        notes.append("shift.own_gene=measured: no training condition hits a gene of the panel, nothing is measured")
+    return own
 
 
 def _pathways(experiment: Experiment, notes: list[str]) -> PathwayMatrix | None:

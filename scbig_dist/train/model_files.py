@@ -14,13 +14,14 @@ from scbig_dist.artifacts import save_tensors, write_text
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.models.build import build_baseline
+from scbig_dist.models.own_gene import OwnShifts
 from scbig_dist.models.protocol import ConditionInput
 from scbig_dist.models.scbig import ModelInputs, ScBIG
 from scbig_dist.models.screen_inputs import Names, ScreenInputs
 from scbig_dist.models.shift_head import ShiftInputs
 from scbig_dist.train.checkpoint import tensors_of
 
-NESTED: dict[str, Any] = {"train": ConditionInput, "shift": ShiftInputs}
+NESTED: dict[str, Any] = {"train": ConditionInput, "shift": ShiftInputs, "own": OwnShifts}
 """Fields of inputs that are records themselves."""
 NOT_KEPT = frozenset({"pathways"})  # the alignment's, and large: training alone reads them
 

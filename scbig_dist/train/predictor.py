@@ -19,6 +19,7 @@ from scbig_dist.store.reader import Store
 from scbig_dist.train.context import pick_device
 from scbig_dist.train.experiment import Experiment, open_experiment
 from scbig_dist.train.model_files import load_model
+from scbig_dist.train.own_gene import own_columns
 from scbig_dist.train.random import generator
 from scbig_dist.train.target_relations import target_relations
 from scbig_dist.train.target_vectors import target_source
@@ -109,6 +110,8 @@ class Predictor:
         self._model.condition.embedding.extend(torch.from_numpy(look.vectors))
         if self._model.shift is not None:
             self._model.shift.extend(target_relations(experiment, targets))
+        if self._model.own_gene is not None:
+            self._model.own_gene.extend(own_columns(experiment, targets))
         self._beyond += targets
 
 
