@@ -165,7 +165,16 @@ def test_the_table_sorts_filters_searches_and_leads_on(tab, url):
     assert tab.input_value("input[type=search]") == "failed" and rows.count() == 1
     tab.locator(f"{names} a").first.click()
     tab.wait_for_function("() => /Trial 0007/.test(document.querySelector('h2')?.textContent)")
-    assert tab.title() == "trial 0007 · trial · ended · scbig"
+    tab.wait_for_function("() => document.title === 'trial 0007 · trial · ended · scbig'")
+
+
+def test_the_table_comes_when_it_is_asked_for_before_its_script_is_there(tab, url):
+    tab.goto(f"{url}/study/ended")
+    tab.click(".links a[href$='/trials']")
+    tab.wait_for_function("() => document.querySelectorAll('.ag-center-cols-container .ag-row').length === 8")
+    assert tab.evaluate("() => location.pathname") == "/study/ended/trials"
+    tab.go_back()
+    tab.wait_for_selector(".tiles")
 
 
 def test_a_filter_and_a_choice_come_with_the_address(tab, url):
@@ -196,6 +205,10 @@ def test_the_theme_is_the_readers_choice(tab, url):
     tab.reload()
     tab.wait_for_selector(".tiles")
     assert tab.evaluate("() => document.documentElement.dataset.theme") == "dark"
+    tab.goto(f"{url}/study/ended/axes")
+    tab.wait_for_selector(".dash-dropdown")
+    shown = "() => [getComputedStyle(document.querySelector('.dash-dropdown')).backgroundColor, getComputedStyle(document.body).backgroundColor]"
+    tab.wait_for_function(f"() => {{ const [part, page] = ({shown})(); return part === page; }}", timeout=10_000)
 
 
 def test_a_figure_can_be_kept_as_a_file(tab, url):

@@ -148,6 +148,19 @@ def test_a_log_is_read_on_from_where_it_ended(tmp_path):
     assert log.stages["flow"].n == 1 and not log.broken
 
 
+def test_a_log_that_was_copied_by_half_gives_no_end(study):
+    log = study / "trials" / "0001" / "metrics.jsonl"
+    log.write_text("".join(line + "\n" for line in log.read_text().splitlines()[:14]))
+    (study / "trials" / "0000" / "metrics.jsonl").unlink()
+    found = snapshot(study)
+    assert found.trials["0001"].ended is None and found.trials["0000"].ended is None, (
+        "when it was copied is not when it ended"
+    )
+    said = words(blocks_of(study))
+    assert "metrics.jsonl is cut short: flow, step 400" in said and "metrics.jsonl is not there" in said
+    assert found.best.id == "0001", "its row is whole"
+
+
 def test_curves_leave_out_what_a_record_lacks(study):
     stage = Logs()(study / "trials" / "0000" / "metrics.jsonl").judged
     xs, ys = stage.points("micro_step", "val_pearson_delta")

@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 from dashboard_cases import blocks_of, get, pages_of, serving, words, write_study, write_trial
 
+from scbig_dist.dashboard.answers import share_answers
+from scbig_dist.dashboard.app import make_app
 from scbig_dist.dashboard.cluster import ClusterReader, page_address, read_cluster
 from scbig_dist.dashboard.export import document, write_export
 from scbig_dist.dashboard.grid import RowChanges
 from scbig_dist.dashboard.pages import Place, place_of
-from scbig_dist.dashboard.security import is_loopback, read_token
+from scbig_dist.dashboard.security import is_loopback, protect, read_token
 from scbig_dist.errors import UserError
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -37,20 +39,25 @@ def study(tmp_path: Path) -> Path:
     return path
 
 
-def call(url: str, path: str, search: str = "") -> str:
-    """What the page's own script gets for an address."""
-    import urllib.request
-
+def question_of(path: str, search: str = "") -> dict[str, object]:
+    """What the page's own script asks for an address."""
     outputs = [
         {"id": "page", "property": "children"},
         {"id": "nav", "property": "children"},
         {"id": "seen", "property": "data"},
         {"id": "title", "property": "data"},
     ]
-    body = {
+    return {
         "output": "..page.children...nav.children...seen.data...title.data..", "outputs": outputs, "changedPropIds": ["url.pathname"],
         "inputs": [{"id": "url", "property": "pathname", "value": path}], "state": [{"id": "url", "property": "search", "value": search}],
     }  # fmt: skip
+
+
+def call(url: str, path: str, search: str = "") -> str:
+    """What the page's own script gets for an address."""
+    import urllib.request
+
+    body = question_of(path, search)
     request = urllib.request.Request(
         f"{url}/_dash-update-component", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
@@ -170,6 +177,38 @@ def test_several_studies_have_names_of_their_own(tmp_path):
     assert place_of("/", pages).study is None and "study-2" in words(pages.blocks(place_of("/", pages), {}))
     found = words(pages.blocks(Place("study", "compare"), {"trials": "0000,study-2:0000,none,../x:0000"}))
     assert "study-2:0000" in found and "No setting differs" in found
+
+
+def test_many_readers_of_one_state_get_one_drawing_and_nobody_gets_it_without_the_token(study):
+    pages = pages_of(study)
+    app = make_app(pages)
+    protect(app.server, "a" * 24, app.csp_hashes())
+    share_answers(app.server, pages)
+    drawn = []
+    pages._draw = lambda place, query, draw=pages._draw: drawn.append(place) or draw(place, query)  # counts, and draws
+    browser, question = app.server.test_client(), question_of("/study/study")
+    token = {"Authorization": "Bearer " + "a" * 24}
+    first, second = (browser.post("/_dash-update-component", json=question, headers=token) for _ in range(2))
+    assert first.status_code == 200 and first.data == second.data and len(drawn) == 1
+    assert "Content-Security-Policy" in second.headers, "what is kept goes out under the same headers"
+    assert browser.post("/_dash-update-component", json=question).status_code == 401
+    write_trial(study, "0002", 0.9, values={"grc.n_modules": 8, "gcae.n_inducing": 4})
+    pages.readers["study"]._looked = 0.0
+    third = browser.post("/_dash-update-component", json=question, headers=token)
+    assert "0.9000" in third.text and "0.9000" not in second.text, "another state, another answer"
+    assert browser.post("/_dash-update-component", data=b"{no json", headers=token).status_code >= 400
+
+
+def test_large_scripts_do_not_stand_in_a_pages_way(study):
+    browser = make_app(pages_of(study)).server.test_client()
+    plain, table = browser.get("/study/study").text, browser.get("/study/study/trials").text
+    assert '<script src="' in plain and not re.search(r'<script src="[^"]*dash_ag_grid', plain)
+    assert re.search(r'<script src="[^"]*dash_ag_grid', table)
+    for name in ("scbig-plotly", "scbig-grid"):
+        address = re.search(rf'<meta name="{name}" content="([^"]+)"', plain)
+        assert address, name
+        answer = browser.get(address[1])
+        assert answer.status_code == 200 and "max-age" in answer.headers["Cache-Control"], "a browser keeps it"
 
 
 def test_only_rows_that_changed_are_sent():

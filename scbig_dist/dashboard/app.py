@@ -24,16 +24,16 @@ from dash import (
     set_props,
 )
 
+from scbig_dist.dashboard.index import Page
 from scbig_dist.dashboard.pages import Pages, Place, place_of
 from scbig_dist.dashboard.render import changes, extra, mount
 
-POLL_SECONDS = 2.0
 ASSETS = Path(__file__).parent / "assets"
 
 
 def make_app(pages: Pages) -> Dash:
     """A Dash application over the studies; every asset comes from this machine."""
-    app = Dash(
+    app = Page(
         __name__,
         assets_folder=str(ASSETS),
         assets_ignore="export.js",
@@ -72,7 +72,9 @@ def make_app(pages: Pages) -> Dash:
             query[each["id"]["of"]] = (
                 ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
             )
-        drawn, seen = pages.drawn(place, query), seen or {}
+        if not seen:
+            return no_update  # the page itself is still under way
+        drawn = pages.drawn(place, query)
         now = drawn.marks
         if seen.get("") != now[""]:
             set_props("page", {"children": mount(drawn.blocks)})

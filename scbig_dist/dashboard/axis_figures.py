@@ -244,7 +244,7 @@ def heat_map(study: Snapshot, trials: Sequence[Trial], x: str, y: str, metric: s
     trace = {
         "type": "heatmap", "x": names_x, "y": names_y, "z": z, "text": text, "texttemplate": "%{text}", "colorscale": SCALE,
         "reversescale": is_better_low(metric), "xgap": 2, "ygap": 2, "hoverongaps": False,
-        "colorbar": {"title": {"text": label(metric), "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        "colorbar": {"title": {"text": label(metric), "side": "right", "font": {"size": 12}}, "thickness": 12, "outlinewidth": 0},
         "hovertemplate": f"{x} %{{x}}<br>{y} %{{y}}<br>{metric} %{{z:.4f}}<extra></extra>",
     }  # fmt: skip
     axis = {"type": "category", "showgrid": False}
@@ -259,7 +259,7 @@ def _plane(study: Snapshot, trials: Sequence[Trial], x: str, y: str, metric: str
     trace = {
         "type": "scatter", "mode": "markers", "x": xs, "y": ys, "customdata": [t.id for t in trials],
         "marker": {"color": [value_of(t, metric) for t in trials], "colorscale": SCALE, "reversescale": is_better_low(metric), "size": 11,
-                   "line": {"width": 1, "color": FAINT}, "colorbar": {"title": {"text": label(metric), "side": "right"}, "thickness": 12}},
+                   "line": {"width": 1, "color": FAINT}, "colorbar": {"title": {"text": label(metric), "side": "right", "font": {"size": 12}}, "thickness": 12}},
         "text": [f"trial {escape(t.title)}<br>{metric} = {value_of(t, metric):.4g}" for t in trials],
         "hovertemplate": "%{text}<extra></extra>",
     }  # fmt: skip

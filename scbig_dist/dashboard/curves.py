@@ -22,6 +22,7 @@ class Stage:
 
     columns: dict[str, array] = field(default_factory=dict)
     n: int = 0
+    _drawn: dict[tuple[str, str, int], tuple[int, tuple[list[float], list[float]]]] = field(default_factory=dict)
 
     def add(self, record: Mapping[str, object]) -> None:
         for name, value in record.items():
@@ -41,6 +42,12 @@ class Stage:
         """Points where both are known; of long curves every so-manieth and the last."""
         if x not in self.columns or y not in self.columns:
             return [], []
+        n, kept = self.n, self._drawn.get((x, y, most))
+        if kept is None or kept[0] != n:
+            kept = self._drawn[x, y, most] = (n, self._points(x, y, most))
+        return kept[1]
+
+    def _points(self, x: str, y: str, most: int) -> tuple[list[float], list[float]]:
         both = zip(self.columns[x], self.columns[y], strict=False)  # another reader may be adding a record
         pairs = [(a, b) for a, b in both if a == a and b == b]
         if len(pairs) > most:

@@ -6,6 +6,7 @@ A figure is plain data in Plotly's terms. Ink, grid and background come from the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -67,15 +68,27 @@ def values_axis(address: str, values: Sequence[Any]) -> tuple[dict[str, Any], li
         axis: dict[str, Any] = {"title": {"text": address}}
         if is_log(known):
             axis |= {"type": "log"}
-            distinct = sorted(set(known))
+            distinct = apart(known, log=True)
             if len(distinct) <= 8:
                 axis |= {"tickvals": distinct, "ticktext": [setting(v) for v in distinct]}
         elif len(set(known)) <= 8:
-            axis |= {"tickvals": sorted(set(known))}
+            axis |= {"tickvals": apart(known, log=False)}
         return axis, list(values)
     order = [setting_text(v) for v in levels(values)]
     axis = {"title": {"text": address}, "type": "category", "categoryorder": "array", "categoryarray": order}
     return axis, [setting_text(v) for v in values]
+
+
+def apart(values: Sequence[float], log: bool) -> list[float]:
+    """The distinct values, but those so close to the one before that their labels would lie on each other."""
+    distinct = sorted(set(values))
+    places = [math.log(v) for v in distinct] if log else distinct
+    room = 0.06 * (places[-1] - places[0])
+    kept = [0]
+    for i in range(1, len(distinct)):
+        if places[i] - places[kept[-1]] >= room:
+            kept.append(i)
+    return [distinct[i] for i in kept]
 
 
 def setting_text(value: Any) -> str:

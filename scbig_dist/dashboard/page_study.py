@@ -38,7 +38,7 @@ def study_page(view: View) -> list[Block]:
         Progress("progress", _segments(study), study.n_trials),
         *_warnings(view),
         Columns((
-            Chart("objective", "Objective over time", objective_over_time(study),
+            Chart("objective", "Objective over time", study.once("objective", lambda: objective_over_time(study)),
                   _empty(study) if not n_scored else f"{n_scored} trials with a score. Click a point for its trial."),
             Chart("curves", "Validation while training", drawn,
                   "A line per trial, from its first validation on." if drawn is None else
@@ -71,7 +71,7 @@ def _tiles(view: View) -> tuple[Tile, ...]:
     if shared.made or shared.reused:
         note = f"{shared.reused} of {shared.made + shared.reused} artefacts came from another trial"
         note += f" ({shared.unpriced} without a recorded cost)" if shared.unpriced else ""
-        tiles.append(Tile("saved by sharing", duration(shared.seconds_saved), note))
+        tiles.append(Tile("saved by sharing", duration(shared.seconds_saved) if shared.reused else "none", note))
     else:
         tiles.append(Tile("saved by sharing", "–", "known once a trial has ended"))
     return tuple(tiles)

@@ -57,12 +57,12 @@ def columns_of(study: Snapshot) -> tuple[Column, ...]:
         Column("order", "order", "count", 80, hidden=True),
         Column("rank", "rank", "count", 76, "among trials with the same budget"),
         Column("group", "ranked with", "text", 230, "trials with this budget; ranks of two budgets cannot be compared"),
-        Column(metric, f"{metric} {arrow(metric)}", "score", 150),
+        Column(metric, f"{metric} {arrow(metric)}", "score", max(150, 8 * len(metric) + 60)),
     ]
     axes = [Column(a, a, "number" if a in numeric else "text", max(110, 9 * len(a) + 36)) for a in study.axes]
     scores = [_deviation(metric)] if any(metric in t.deviations for t in study.trials.values()) else []
     for name in rest:
-        scores.append(Column(name, f"{name} {arrow(name)}", "score", max(120, 8 * len(name) + 40)))
+        scores.append(Column(name, f"{name} {arrow(name)}", "score", max(120, 8 * len(name) + 60)))
         if any(name in t.deviations for t in study.trials.values()):
             scores.append(_deviation(name))
     costs = [

@@ -36,9 +36,10 @@ PAGES: dict[str, Callable[[View], list[b.Block]]] = {
     "": study_page, "trials": trials_page, "axes": axes_page, "compare": compare_page, "scaling": scaling_page,
     "cluster": cluster_page,
 }  # fmt: skip
-STALE_SECONDS = 2.0  # a page is drawn anew at most so often, however many look at it
-CLOCK_SECONDS = 5.0  # while a sweep runs, what only moves on (steps, times) is shown so often
-MOST_DRAWN = 64
+CLOCK_SECONDS = 8.0  # while a sweep runs, what only moves on (steps, times) is shown so often
+SLOW_SECONDS = 16.0  # the same in the table of all trials
+STILL = ("axes", "scaling")  # pages that show ended trials alone
+MOST_DRAWN = 24  # pages in memory; one of 1,000 trials takes some MB
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Pages:
     def __init__(self, readers: Mapping[str, StudyReader], cluster: ClusterReader) -> None:
         self.readers, self.cluster, self.logs = dict(readers), cluster, Logs()
         self.importances, self.rows = Importances(), RowChanges()
-        self._drawn: dict[Any, tuple[float, str, Drawn]] = {}
+        self._drawn: dict[Any, tuple[str, Drawn]] = {}
         self._lock = threading.Lock()
 
     def blocks(self, place: Place, query: Mapping[str, str]) -> list[b.Block]:
@@ -90,16 +91,22 @@ class Pages:
     def drawn(self, place: Place, query: Mapping[str, str]) -> Drawn:
         key = (place, tuple(sorted(query.items())))
         with self._lock:  # the second reader waits for what the first is drawing
-            state, now = self.pulse(place, time.time()), time.monotonic()
-            kept = self._drawn.get(key)
-            if kept is not None and (kept[1] == state or now - kept[0] < STALE_SECONDS):
-                return kept[2]
+            state = self.pulse(place, time.time())
+            kept = self._drawn.pop(key, None)
+            if kept is not None and kept[0] == state:
+                self._drawn[key] = kept  # last in line
+                return kept[1]
             blocks = self._draw(place, query)
             drawn = Drawn(blocks, marks(blocks) | {"": shape(blocks)}, self._grid_versions(place, blocks))
-            self._drawn[key] = (time.monotonic(), state, drawn)
+            self._drawn[key] = (state, drawn)
             while len(self._drawn) > MOST_DRAWN:
                 self._drawn.pop(next(iter(self._drawn)))
             return drawn
+
+    def warm_up(self) -> None:
+        """Read every study before the first reader comes."""
+        for name in self.readers:
+            self.drawn(Place(name), {})
 
     def _draw(self, place: Place, query: Mapping[str, str]) -> list[b.Block]:
         if place.missing:
@@ -125,8 +132,10 @@ class Pages:
         parts = []
         for name in names:
             snapshot = self.readers[name].snapshot()
-            moves = snapshot.sweep.at_work
-            parts.append(f"{snapshot.rows_version}.{int(now // CLOCK_SECONDS)}+" if moves else f"{snapshot.version}")
+            moves = snapshot.sweep.at_work and place.page not in STILL
+            clock = int(now // (SLOW_SECONDS if place.page == "trials" else CLOCK_SECONDS))
+            still = snapshot.rows_version if place.page in STILL else snapshot.version
+            parts.append(f"{snapshot.rows_version}.{clock}+" if moves else f"{still}")
         if place.page == "axes":
             parts.append(str(self.importances.version))
         if place.page == "cluster":

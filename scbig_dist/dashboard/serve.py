@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import waitress
 from dash import Dash
 
+from scbig_dist.dashboard.answers import share_answers
 from scbig_dist.dashboard.app import make_app
 from scbig_dist.dashboard.cluster import ClusterReader
 from scbig_dist.dashboard.pages import Pages
@@ -51,6 +53,8 @@ def prepare(studies: Sequence[Path], host: str, port: int, address: str | None, 
     sockets = _bind(host, port)
     app = make_app(pages)
     protect(app.server, token, app.csp_hashes())
+    share_answers(app.server, pages)
+    threading.Thread(target=pages.warm_up, daemon=True).start()
     shown = f"[{host}]" if ":" in host else host
     return Served(app, f"http://{shown}:{sockets[0].getsockname()[1]}/", token, sockets)
 

@@ -1,11 +1,11 @@
-"""A study as it lies on disk at this moment; a snapshot is made again at most every two seconds, from what has changed."""
+"""A study as it lies on disk at this moment; a snapshot is made again at most every three seconds, from what has changed."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +20,8 @@ from scbig_dist.errors import UserError
 from scbig_dist.report.wording import arrow
 from scbig_dist.settings import addresses
 
-SECONDS = 2.0  # between two looks at the disk, however many readers ask
-SETTLED_SECONDS = 6.0  # the same for trials that have ended: of these only test scores may still come
+SECONDS = 3.0  # between two looks at the disk, however many readers ask
+SETTLED_SECONDS = 30.0  # between two looks at the files of ended trials whose folders have not changed
 KNOWN = tuple(addresses())
 
 
@@ -40,6 +40,13 @@ class Snapshot:
     version: int = 0
     rows_version: int = 0
     at: float = 0.0
+    by_rows: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What depends on ended trials alone: worked out once, until one begins or ends."""
+        if name not in self.by_rows:
+            self.by_rows[name] = make()
+        return self.by_rows[name]
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -116,7 +123,9 @@ class StudyReader:
     def __init__(self, name: str, path: Path) -> None:
         self.id, self.path = name, path
         self._lock = threading.Lock()
-        self._seen: dict[str, tuple[tuple[Any, ...], Trial]] = {}
+        self._seen: dict[
+            str, tuple[int, tuple[Any, ...], Trial]
+        ] = {}  # (change of its folder, of its files, the trial)
         self._snapshot: Snapshot | None = None
         self._looked = self._settled = 0.0
         self._asked_signature: Any = None
@@ -174,6 +183,7 @@ class StudyReader:
             fresh,
             version=before.version + 1,
             rows_version=before.rows_version + (not same_rows or asked != before.asked),
+            by_rows=before.by_rows if same_rows and asked == before.asked else {},
         )
 
     def _trials(
@@ -183,23 +193,23 @@ class StudyReader:
         settled = anew or time.monotonic() - self._settled >= SETTLED_SECONDS
         if settled:
             self._settled = time.monotonic()
-        for name, is_folder in _folders(self.path / "trials", problems):
-            if not is_folder:
+        for name, changed in _folders(self.path / "trials", problems):
+            if changed is None:
                 outside += 1
                 continue
             folder = self.path / "trials" / name
             kept = None if anew else self._seen.get(name)
-            over = kept is not None and kept[1].status in ENDED
-            if kept is not None and over and not settled:
-                found[name] = kept[1]
+            over = kept is not None and kept[2].status in ENDED
+            if kept is not None and over and not settled and kept[0] == changed:
+                found[name] = kept[2]
                 continue
             now = state_of(folder, over)
-            if kept is None or kept[0] != now:
+            if kept is None or kept[1] != now:
                 trial = read_trial(folder, axes, when)
                 now = state_of(folder, True) if trial.status in ENDED and not over else now
-                kept = (now, trial)
-                self._seen[name] = kept
-            found[name] = kept[1]
+                kept = (changed, now, trial)
+            found[name] = kept[2]
+            self._seen[name] = (changed, *kept[1:])
         if outside:
             problems.append(f"trials: {outside} entries are links and were left out")
         for gone in self._seen.keys() - found.keys():
@@ -207,15 +217,15 @@ class StudyReader:
         return found
 
 
-def _folders(path: Path, problems: list[str]) -> Iterator[tuple[str, bool]]:
-    """(name, whether it is a folder and no link) of what lies in `trials/`, in order."""
+def _folders(path: Path, problems: list[str]) -> Iterator[tuple[str, int | None]]:
+    """(name, when a file in it last came, went or was replaced) of what lies in `trials/`, in order; None: a link."""
     try:
         if path.is_symlink():
             problems.append("trials is a link and was left out")
             return
         with os.scandir(path) as entries:
             found = sorted(
-                (entry.name, entry.is_dir(follow_symlinks=False))
+                (entry.name, None if entry.is_symlink() else entry.stat(follow_symlinks=False).st_mtime_ns)
                 for entry in entries
                 if not entry.name.startswith(".") and (entry.is_symlink() or entry.is_dir())
             )

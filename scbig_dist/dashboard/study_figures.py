@@ -23,8 +23,9 @@ from scbig_dist.dashboard.study import Snapshot
 from scbig_dist.dashboard.trial import Trial
 from scbig_dist.report.wording import duration
 
-MOST_CURVES = 60
-CURVE_POINTS = 120
+MOST_CURVES = 40
+CURVE_POINTS = 100
+MOST_BARS = 150  # from here on lines stand for bars: a browser draws one line of many pieces as fast as one bar
 LANE_SECONDS = 20.0
 
 
@@ -69,24 +70,17 @@ def objective_over_time(study: Snapshot) -> Figure | None:
 
 def lanes(study: Snapshot, now: float) -> Figure | None:
     """What ran when: a lane per place, a bar per trial."""
-    found = spans(study, now - now % LANE_SECONDS)  # a bar that grows is not worth a figure every few seconds
+    pause = LANE_SECONDS if len(study.trials) <= MOST_BARS else 3 * LANE_SECONDS
+    found = spans(study, now - now % pause)  # a bar that grows is not worth a figure every few seconds
     if not found:
         return None
     placed: dict[str, list[Span]] = {}
     for span in found:
         placed.setdefault(span.trial.status, []).append(span)
-    traces = [
-        {
-            "type": "bar", "orientation": "h", "name": status, "y": [str(b.place + 1) for b in bars],
-            "base": [moment(b.began) for b in bars], "x": [1000 * (b.end - b.began) for b in bars],
-            "marker": {"color": STATUS_COLOURS[status], "line": {"width": 1, "color": "rgba(128,128,128,0.6)"}},
-            "text": [b.trial.id for b in bars] if len(found) <= 80 else None, "textposition": "inside", "insidetextanchor": "middle",
-            "textangle": 0, "customdata": [b.trial.id for b in bars],
-            "hovertext": [f"trial {escape(b.trial.title)}, {status}, {duration(b.end - b.began)}" for b in bars],
-            "hovertemplate": "%{hovertext}<extra></extra>",
-        }
-        for status, bars in placed.items()
-    ]  # fmt: skip
+    if len(found) > MOST_BARS:
+        traces = [_pieces(status, bars) for status, bars in placed.items()]
+    else:
+        traces = [_bars(status, bars, len(found) <= 80) for status, bars in placed.items()]
     order = [str(i + 1) for i in range(n_places(found))]
     y = {
         "title": {"text": "place"},
@@ -98,6 +92,31 @@ def lanes(study: Snapshot, now: float) -> Figure | None:
     return figure(
         traces, time_axis("time, UTC"), y, barmode="overlay", bargap=0.25, uniformtext={"minsize": 10, "mode": "hide"}
     )
+
+
+def _bars(status: str, bars: list[Span], named: bool) -> dict[str, Any]:
+    return {
+        "type": "bar", "orientation": "h", "name": status, "y": [str(b.place + 1) for b in bars],
+        "base": [moment(b.began) for b in bars], "x": [1000 * (b.end - b.began) for b in bars],
+        "marker": {"color": STATUS_COLOURS[status], "line": {"width": 1, "color": "rgba(128,128,128,0.6)"}},
+        "text": [b.trial.id for b in bars] if named else None, "textposition": "inside", "insidetextanchor": "middle",
+        "textangle": 0, "customdata": [b.trial.id for b in bars], "hovertext": [_said(b) for b in bars],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }  # fmt: skip
+
+
+def _pieces(status: str, bars: list[Span]) -> dict[str, Any]:
+    """The same as one broken line; a trial's name shows at both of its ends."""
+    return {
+        "type": "scatter", "mode": "lines", "name": status, "y": [y for b in bars for y in (str(b.place + 1), str(b.place + 1), None)],
+        "x": [x for b in bars for x in (moment(b.began), moment(b.end), None)], "line": {"color": STATUS_COLOURS[status], "width": 9},
+        "customdata": [i for b in bars for i in (b.trial.id, b.trial.id, None)], "opacity": 0.85,
+        "hovertext": [t for b in bars for t in (_said(b), _said(b), None)], "hovertemplate": "%{hovertext}<extra></extra>",
+    }  # fmt: skip
+
+
+def _said(span: Span) -> str:
+    return f"trial {escape(span.trial.title)}, {span.trial.status}, {duration(span.end - span.began)}"
 
 
 def curves(study: Snapshot, logs: Logs) -> tuple[Figure | None, int]:
@@ -114,7 +133,7 @@ def curves(study: Snapshot, logs: Logs) -> tuple[Figure | None, int]:
         traces.append({
             "type": "scatter", "mode": "lines+markers" if len(xs) < 40 else "lines",
             "name": f"{trial.id} (best)" if is_best else f"{trial.id} (running)" if runs else trial.id,
-            "x": xs, "y": ys, "customdata": [trial.id] * len(xs), "showlegend": is_best or runs,
+            "x": xs, "y": [float(f"{y:.5g}") for y in ys], "customdata": [trial.id] * len(xs), "showlegend": is_best or runs,
             "line": {"color": BEST if is_best else STATUS_COLOURS["running"] if runs else FAINT, "width": 2.5 if is_best else 1.5,
                      "dash": "dash" if runs else "solid"},
             "marker": {"size": 5}, "opacity": 1.0 if is_best or runs else 0.45,

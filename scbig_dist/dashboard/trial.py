@@ -156,7 +156,12 @@ def _ended(
     scores = {n: v for n, each in row.items() if n.startswith(("val_", "test_")) and (v := number(each)) is not None}
     deviations = {n.removesuffix(DEVIATION): v for n, v in scores.items() if n.endswith(DEVIATION)}
     ended, seconds = known["heard"], costs.get("seconds_total")
-    if ended is None:  # it died before its first line: the row's own time stands for its end
+    if cut := _cut_short(row, known):
+        problems.append(cut)
+        ended = None
+    elif (
+        ended is None and row["status"] == "failed"
+    ):  # it died before its first line: its row's own time stands for its end
         kept = signature(folder / "trial.json")
         ended = kept[2] / 1e9 if kept else None
     return Trial(
@@ -175,6 +180,21 @@ def _ended(
         ended=ended,
         problems=tuple(problems),
         **known,
+    )
+
+
+def _cut_short(row: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    """What to say where the log ends before its trial did, as in a folder that was copied by half."""
+    budget, step = whole(row.get("budget")), known["step"]
+    if row["status"] != "finished" or not budget or len(known["runs"]) > 1:
+        return ""
+    if step is None:
+        return "metrics.jsonl is not there: no curves, and no time of its end"
+    judged = known["stage"] in ("flow", "cells")
+    return (
+        ""
+        if judged and step >= budget
+        else f"metrics.jsonl is cut short: {known['stage']}, step {step:,}, is its last line"
     )
 
 

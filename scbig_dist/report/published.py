@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pandas as pd
-
 from scbig_dist.errors import UserError, suggest
 from scbig_dist.report.comparable import NEAR_GENES, differences, why_absent
 from scbig_dist.report.printed import COSTS, INTERVAL, TIMES, Printed, printed_rows, tables_of
@@ -162,16 +160,13 @@ def setting_of(study: StudyFiles, trial: Mapping[str, Any], address: str) -> Any
 
 def _named(study: StudyFiles, name: str) -> dict[str, Any] | None:
     """The finished trial that was named so beforehand."""
-    done = (t for t in _records(study.trials) if t.get("status") == "finished" and name)
-    return next((trial for trial in done if trial.get("name") == name), None)
+    return next((trial for trial in study.finished if name and trial.get("name") == name), None)
 
 
 def _matching(study: StudyFiles, line: Printed, column: str, mode: str) -> dict[str, Any] | None:
     """The finished trial with the row's settings, the nearest where a λ was searched, the best among equals."""
     candidates = []
-    for trial in _records(study.trials):
-        if trial.get("status") != "finished":
-            continue
+    for trial in study.finished:
         gaps = [
             _gap(name, value, setting_of(study, trial, line.address(name))) for name, value in line.settings.items()
         ]
@@ -180,10 +175,6 @@ def _matching(study: StudyFiles, line: Printed, column: str, mode: str) -> dict[
             rank = float(score) if mode == "min" else -float(score)  # type: ignore[arg-type]
             candidates.append((sum(g for g in gaps if g is not None), rank, str(trial["trial"]), trial))
     return min(candidates, key=lambda c: c[:3])[3] if candidates else None
-
-
-def _records(trials: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(k): v for k, v in row.items()} for row in trials.to_dict("records")] if "trial" in trials else []
 
 
 def _gap(name: str, printed: Any, ours: Any) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ class StudyFiles:
     trials: pd.DataFrame = field(default_factory=pd.DataFrame)
     runs: dict[str, RunFiles] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+    @cached_property
+    def finished(self) -> list[dict[str, Any]]:
+        """Rows of the trials that ran to their end, in the table's order; to be asked for once `trials` stands."""
+        rows = self.trials.to_dict("records") if "trial" in self.trials else []
+        return [{str(k): v for k, v in row.items()} for row in rows if row.get("status") == "finished"]
 
 
 def kind_of(path: Path) -> str:

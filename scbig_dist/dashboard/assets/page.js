@@ -1,9 +1,9 @@
 // What runs in the browser: themes, zoom that outlives updates, the URL that names a view, and a look for news
-// every two seconds that costs next to nothing. No library beyond those that Dash ships.
+// every four seconds that costs next to nothing. No library beyond those that Dash ships.
 window.dash_clientside = window.dash_clientside || {};
 (function () {
   "use strict";
-  const POLL_MS = 2000;
+  const POLL_MS = 4000, SLOW_POLL_MS = 10000, QUIET_MS = 120000;  // slower where nothing has changed for two minutes
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const stored = () => { try { return localStorage.getItem("scbig-theme"); } catch (e) { return null; } };
   const theme = () => stored() || (dark.matches ? "dark" : "light");
@@ -28,25 +28,23 @@ window.dash_clientside = window.dash_clientside || {};
 
   async function poll() {
     const live = document.getElementById("live");
-    if (!document.hidden) {
+    const page = document.getElementById("page");
+    if (!document.hidden && page && page.childElementCount) {
       try {
         const answer = await fetch("/pulse?path=" + encodeURIComponent(window.location.pathname), { cache: "no-store" });
         if (answer.status === 401) { window.location.href = "/login"; return; }
         const now = await answer.json();
         if (live && live.dataset.state !== "on") { live.dataset.state = "on"; live.textContent = "live"; live.title = "updates by itself"; }
-        if (now !== poll.last) { poll.last = now; set("pulse", { data: now }); }
+        if (now !== poll.last) { poll.last = now; poll.changed = Date.now(); set("pulse", { data: now }); }
       } catch (error) {
         if (live) { live.dataset.state = "off"; live.textContent = "the dashboard has stopped"; live.title = "shown: the last state it sent"; }
       }
     }
-    window.setTimeout(poll, POLL_MS);
+    window.setTimeout(poll, Date.now() - poll.changed > QUIET_MS ? SLOW_POLL_MS : POLL_MS);
   }
+  poll.changed = Date.now();
 
-  function go(href) {
-    const url = new URL(href, window.location.href);
-    set("url", { pathname: url.pathname, search: url.search });
-    window.scrollTo(0, 0);
-  }
+  const go = (href) => window.scbigGo(href);
 
   function graphOf(node) {
     const figure = node.closest("figure");
@@ -92,7 +90,7 @@ window.dash_clientside = window.dash_clientside || {};
     dark.addEventListener("change", () => applyTheme(theme()));
     new MutationObserver(() => document.querySelectorAll(".js-plotly-plot").forEach(follow))
       .observe(document.getElementById("page"), { childList: true, subtree: true });
-    window.setTimeout(poll, POLL_MS);
+    window.setTimeout(poll, 2000);
   }
   document.documentElement.dataset.theme = theme();
   document.documentElement.dataset.agThemeMode = theme();
@@ -144,8 +142,9 @@ window.dash_clientside = window.dash_clientside || {};
     },
     rememberGrid: function (filter, columns, search, selected, rows, path) {
       const sorted = (columns || []).find((c) => c.sort);
+      if (!window.location.pathname.endsWith("/trials")) { return [none(), none(), none()]; }  // the reader has left already
       const changes = { filter: filter && Object.keys(filter).length ? JSON.stringify(filter) : "", search: search || "" };
-      if (columns) { changes.sort = sorted ? sorted.colId + "." + sorted.sort : ""; }
+      if (columns) { changes.sort = sorted && sorted.colId !== "order" ? sorted.colId + "." + sorted.sort : ""; }
       writeQuery(changes);
       const names = (selected || []).map((row) => row.id).slice(0, 6);
       const on = names.length > 1;
