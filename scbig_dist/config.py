@@ -7,11 +7,22 @@ is trained on is in `config_data.py`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from scbig_dist.config_data import DataConfig, PanelConfig, PriorsConfig, QCConfig, Section, SplitConfig
+
+MANY = 4096  # workers: above, a number is a slip
+
+
+def parse_workers(value: Any) -> int | str:
+    """A number of workers as int, a range of them as text (`1-4`); a ValueError for anything else."""
+    text = str(value)
+    ends = [int(end) for end in text.split("-") if end.isdecimal()]
+    if not ends or "-".join(map(str, ends)) != text or not 1 <= ends[0] <= ends[-1] <= MANY or len(ends) > 2:
+        raise ValueError("should be a number from 1, or a range such as 1-4")
+    return text if ends[0] < ends[-1] else ends[0]
 
 
 class ModelConfig(Section):
@@ -248,8 +259,8 @@ class BaselineConfig(Section):
 
 
 class TrainConfig(Section):
-    workers: int = Field(default=1, ge=1)
-    """Training processes; more than one needs Ray."""
+    workers: Annotated[int | str, PlainValidator(parse_workers)] = 1
+    """Training processes; more than one needs Ray. A range, `1-4`: as many as there is room for, fewer where one is lost, more again later."""
     seed: int = Field(default=0, ge=0)
     """Seed of weights, batches, noise and dropout."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -266,6 +277,14 @@ class TrainConfig(Section):
     """Memory in GB that a worker asks Ray for, so that no more of them share a node than fit; 0 asks for none."""
     checkpoint_every: int = Field(default=2_000, ge=1)
     """Updates between checkpoints of a stage."""
+
+    @property
+    def least_workers(self) -> int:
+        return int(str(self.workers).split("-")[0])
+
+    @property
+    def most_workers(self) -> int:
+        return int(str(self.workers).split("-")[-1])
 
 
 class EvaluateConfig(Section):

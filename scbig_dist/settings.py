@@ -154,9 +154,9 @@ def _check_together(config: Config, where: str) -> None:
             f"flow.condition_dim={flow.condition_dim} is not a multiple of flow.n_heads={flow.n_heads}",
         ),
         (flow.width % 2 == 0, f"flow.width={flow.width} is odd; time features come in pairs"),
-        (
-            flow.accumulate % config.train.workers == 0,
-            f"flow.accumulate={flow.accumulate} is not a multiple of train.workers={config.train.workers}",
+        *(
+            (flow.accumulate % n == 0, f"flow.accumulate={flow.accumulate} is not a multiple of train.workers={n}")
+            for n in (config.train.least_workers, config.train.most_workers)
         ),
         (
             flow.steps % flow.accumulate == 0,
@@ -191,11 +191,15 @@ def _check_together(config: Config, where: str) -> None:
             f"shift.head={config.shift.head}: cells are centred once, in latents that stay; set flow.train_autoencoder=false",
         )
     )
-    baseline, workers = config.baseline, config.train.workers
+    baseline, workers = config.baseline, config.train.most_workers
     rules += [
         (
             baseline.batch % baseline.conditions_per_step == 0,
             f"baseline.batch={baseline.batch} is not a multiple of baseline.conditions_per_step={baseline.conditions_per_step}",
+        ),
+        (
+            config.model.name == "scbig" or isinstance(config.train.workers, int),
+            f"train.workers={config.train.workers}: baselines count their updates by workers; give a number",
         ),
         (
             config.model.name == "scbig" or baseline.conditions_per_step % workers == 0,

@@ -41,7 +41,7 @@ def test_small_trials_share_a_gpu_and_no_more_of_them_than_fit(two_gpus):
 
 def test_workers_of_a_trial_have_a_gpu_each_in_one_group(two_gpus):
     needs = Needs(2, 2.0, 1.0, 0.0)
-    scaling = scaling_of(needs)
+    scaling = scaling_of(needs, 2)
     assert (scaling.num_workers, scaling.use_gpu, scaling.placement_strategy) == (2, True, "PACK")
     assert scaling.resources_per_worker == {"CPU": 2.0, "GPU": 1.0}
     bundles = [scaling.resources_per_worker] * scaling.num_workers

@@ -63,7 +63,7 @@ def scale(
     settings = load_config(config, overrides)
     screen = _screen(settings, store, cells, genes, density, conditions)
     check_sizes(settings, screen)
-    n_workers = settings.train.workers
+    n_workers = settings.train.most_workers
     rates = measure(settings, screen.n_genes, screen.entries_per_cell, n_workers)
     found = forecast(settings, screen, rates, n_workers, bandwidth * 1e9)
     if as_json:

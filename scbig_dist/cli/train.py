@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from scbig_dist.config import Config
+from scbig_dist.config import Config, parse_workers
 from scbig_dist.errors import UserError
 from scbig_dist.settings import load_config, parse_set
 
@@ -38,7 +38,12 @@ def train(
         Path | None, typer.Option("--output", "-o", help="The run's directory (default: a new one under runs/).")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Training processes (train.workers). More than one runs on Ray.")
+        Any,
+        typer.Option(
+            parser=parse_workers,
+            metavar="N|N-M",
+            help="Training processes (train.workers); more than one run on Ray. A range: as many as there is room for.",
+        ),
     ] = None,
     address: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster, e.g. 10.0.0.1:6379 (default: this machine).")
@@ -99,7 +104,7 @@ def _train(
     from scbig_dist.train.run import train_run
 
     _say(f"run: {run}")
-    if settings.train.workers > 1 or address is not None:
+    if settings.train.most_workers > 1 or address is not None:
         from scbig_dist.cluster.train import train_on_ray
 
         train_on_ray(settings, run, address, resume, artifact_root)

@@ -117,12 +117,12 @@ def _forecasts(configs: Sequence[Config]) -> tuple[list[Forecast], str]:
         if shape in rates:
             own = rates[shape][1]
         elif not rates or time.monotonic() - began < PATIENCE_S:
-            own = measure(config, screen.n_genes, screen.entries_per_cell, config.train.workers)
+            own = measure(config, screen.n_genes, screen.entries_per_cell, config.train.most_workers)
             rates[shape] = (config, own)
         else:
             borrowed += 1
             own = min(rates.values(), key=lambda each: _difference(each[0], config))[1]
-        found.append(forecast(config, screen, own, config.train.workers, BANDWIDTH))
+        found.append(forecast(config, screen, own, config.train.most_workers, BANDWIDTH))
     basis = f"steps of {len(rates)} shape{'s' if len(rates) > 1 else ''} timed here in {time.monotonic() - began:.0f} s"
     if borrowed:
         basis += f"; {borrowed} runs of other shapes are taken for the most alike of these"

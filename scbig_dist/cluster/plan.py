@@ -141,7 +141,7 @@ def full_budget(config: Config) -> tuple[str, int]:
     """The address of what a training is given, and the micro-steps that it comes to."""
     if config.model.name == "scbig":
         return "flow.steps", config.flow.steps
-    return "baseline.steps", config.baseline.steps * config.train.workers
+    return "baseline.steps", config.baseline.steps * config.train.most_workers
 
 
 def _ends(study: Study) -> dict[str, list[Any]]:

@@ -21,9 +21,16 @@ class Needs:
     """Equal workers, each on one node."""
 
     workers: int
+    """How many there are where there is room."""
     cpus: float
     gpus: float
     memory_gb: float
+    counts: tuple[int, ...] = ()
+    """Of a range of workers: how many there may be, those that share an update evenly, ascending."""
+
+    @property
+    def least(self) -> int:
+        return self.counts[0] if self.counts else self.workers
 
     def bundle(self) -> dict[str, float]:
         """One worker's resources in Ray's words."""
@@ -34,12 +41,15 @@ class Needs:
         each = f"{self.cpus:g} CPUs"
         each += f" + {self.gpus:g} GPUs" if self.gpus else ""
         each += f" + {self.memory_gb:g} GB" if self.memory_gb else ""
-        return each if self.workers == 1 else f"{self.workers} workers × ({each})"
+        n = f"{self.least}-{self.workers}" if self.counts else str(self.workers)
+        return each if n == "1" else f"{n} workers × ({each})"
 
 
 def needs_of(config: Config) -> Needs:
     train = config.train
-    return Needs(train.workers, float(train.threads), train.gpus, train.memory_gb)
+    least, most = train.least_workers, train.most_workers
+    counts = tuple(n for n in range(least, most + 1) if config.flow.accumulate % n == 0) if least < most else ()
+    return Needs(most, float(train.threads), train.gpus, train.memory_gb, counts)
 
 
 def driver_bundle() -> dict[str, float]:
@@ -79,7 +89,7 @@ def n_concurrent(needs: Sequence[Needs], of: Sequence[dict[str, float]]) -> int:
 def check_placeable(needs: Sequence[Needs], of: Sequence[dict[str, float]], what: str) -> None:
     """A UserError that says what is missing where a training could never start."""
     for each in needs:
-        if n_places(each, of) >= each.workers:
+        if n_places(each, of) >= each.least:
             continue
         lacks = []
         for name, amount in each.bundle().items():
@@ -88,10 +98,10 @@ def check_placeable(needs: Sequence[Needs], of: Sequence[dict[str, float]], what
             unit = 1e9 if name == "memory" else 1.0
             if best < amount:
                 lacks.append(f"{amount / unit:g} {SHORT[name]} on one node (the largest has {best / unit:.3g})")
-            elif total < amount * each.workers:
-                lacks.append(f"{amount * each.workers / unit:g} {SHORT[name]} (there are {total / unit:.3g})")
+            elif total < amount * each.least:
+                lacks.append(f"{amount * each.least / unit:g} {SHORT[name]} (there are {total / unit:.3g})")
         missing = (
-            "; ".join(lacks) or f"nodes that hold {each.workers} such workers (there is room for {n_places(each, of)})"
+            "; ".join(lacks) or f"nodes that hold {each.least} such workers (there is room for {n_places(each, of)})"
         )
         settings = "train.workers, train.threads, train.gpus or train.memory_gb"
         raise UserError(f"{what} asks for {each}: missing {missing}; lower {settings}, or use a larger cluster")

@@ -110,6 +110,9 @@ class Board:
     def died(self, trial: str, cause: str) -> None:
         self._say(f"trial {trial}: {cause}; it goes on from its newest checkpoint")
 
+    def noticed(self, trial: str, what: str) -> None:
+        self._say(f"trial {trial}: {what}")
+
     def scoring(self, n: int) -> None:
         if n:
             self._say(f"scoring {n} trial{'s' if n > 1 else ''} on test")

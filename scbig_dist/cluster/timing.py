@@ -30,7 +30,7 @@ def time_steps(config: Config, run: Path) -> dict[str, float]:
     of the process. Of one worker, where the trial has several: what it sends is not in it.
     """
     screen = screen_of_store(config, None)
-    rates = measure(config, screen.n_genes, screen.entries_per_cell, config.train.workers, updates_alone=True)
+    rates = measure(config, screen.n_genes, screen.entries_per_cell, config.train.most_workers, updates_alone=True)
     found = columns(config, rates)
     experiment = open_experiment(config)
     facts: dict[str, Any] = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
 import threading
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +15,29 @@ import ray
 import ray.train
 import torch
 import torch.distributed as dist
-from ray.exceptions import RayError
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
-from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from scbig_dist.cluster.attempts import here, note_workers
+from scbig_dist.cluster.causes import causes_of, first_cause, is_gone, is_loss
+from scbig_dist.cluster.elastic import LEAVE_FILE, Growth, LeaveTraining, n_workers_now
 from scbig_dist.cluster.node_sum import open_node_sum
 from scbig_dist.cluster.resources import Needs, check_placeable, local_node, needs_of, nodes
 from scbig_dist.cluster.session import ray_session
 from scbig_dist.cluster.shared import require_shared_run
-from scbig_dist.cluster.trials import STOP_FILE
+from scbig_dist.cluster.trials import STOP_FILE, read_json
 from scbig_dist.cluster.watch import Watch
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
-from scbig_dist.settings import dump_config
 from scbig_dist.train.context import StopTraining, keep_to_share
+from scbig_dist.train.log import PROGRESS
+from scbig_dist.train.run import check_free
 
 TIMEOUT_S = 86_400  # ranks wait at a barrier while another trial trains the autoencoder that they share
 ONE_MESSAGE_MB = 4096  # more than any model's gradients
-RESTARTS = 2  # of a training that lost a worker; a mistake of the user's is not tried again
+RESTARTS = 2  # of a training that lost workers, one after the other without a checkpoint between them
 
 
 class RayWorkerContext:
@@ -83,8 +85,20 @@ class RayWorkerContext:
         if self.world_size > 1:
             dist.barrier()
 
+    def begin(self) -> None:
+        """Leave a line in RUN that says where the workers are."""
+        each: list[Any] = [None] * self.world_size
+        if self.world_size > 1:
+            dist.all_gather_object(each, here())
+        else:
+            each = [here()]
+        if self.rank == 0:
+            note_workers(self._run, each)
+
     def saved(self, last: bool) -> None:
-        self.barrier()
+        leave = torch.tensor(float(self.rank == 0 and (self._run / LEAVE_FILE).exists()), device=self.device)
+        if self.sum(leave).item() > 0 and not last:  # one rank looks, so that all leave at the same step
+            raise LeaveTraining(f"there is room for more workers ({self._run / LEAVE_FILE})")
 
     def report(self, record: dict[str, float], checkpoint: Path | None) -> None:
         """Metrics for Ray's views. Ray drops them without a checkpoint, so a pointer to RUN goes along."""
@@ -111,7 +125,7 @@ def train_on_ray(
     """`train_run` on `train.workers` Ray workers, on this machine or the cluster at `address`.
 
     A worker's UserError comes out as it went in. A lost worker is replaced and the run goes on
-    from its newest checkpoint, up to RESTARTS times.
+    from its newest checkpoint, however often, as long as it gets further.
     """
     needs = needs_of(config)
     if address is None:
@@ -129,10 +143,10 @@ def train_on_ray(
             shutil.rmtree(storage, ignore_errors=True)
 
 
-def scaling_of(needs: Needs) -> ScalingConfig:
+def scaling_of(needs: Needs, n_workers: int) -> ScalingConfig:
     """One placement group: a bundle per worker, on as few nodes as hold them, where gradients travel least."""
     return ScalingConfig(
-        num_workers=needs.workers,
+        num_workers=n_workers,
         use_gpu=needs.gpus > 0,
         resources_per_worker=needs.bundle(),
         placement_strategy="PACK",
@@ -154,41 +168,49 @@ def fit(
     progress: bool = False,
     callbacks: Sequence[Any] = (),
 ) -> None:
-    """One TorchTrainer, begun again where a worker was lost."""
-    text = dump_config(config)
-    name = "train-" + hashlib.sha256(text.encode()).hexdigest()[:12]
+    """A TorchTrainer, begun again where a worker was lost and, of a range of workers, where there is room for more.
+
+    The cause of any other end comes out as it was raised.
+    """
+    check_free(run, resume)
     needs = needs_of(config)
-    for attempt in range(RESTARTS + 1):
+    lost, reached = 0, read_json(run / PROGRESS)
+    while True:
+        n_workers = n_workers_now(needs)
         trainer = TorchTrainer(
             _worker,
             train_loop_config={
                 "config": config.model_dump_json(),
                 "run": str(run),
-                "resume": resume or attempt > 0,
                 "artifact_root": None if artifact_root is None else str(artifact_root),
             },
             torch_config=TorchConfig(backend=backend_of(needs), timeout_s=TIMEOUT_S),
-            scaling_config=scaling_of(needs),
+            scaling_config=scaling_of(needs, n_workers),
             run_config=RunConfig(
                 # A name that Ray has seen continues its run; each of ours is new, and goes on from our checkpoints.
-                name=f"{name}-{attempt}",
+                name=f"train-{run.name}-{uuid.uuid4().hex[:8]}",
                 storage_path=str(storage),
-                failure_config=FailureConfig(max_failures=0),
+                # Of a range, a group that does not start is counted anew: Ray would wait for as many as there were.
+                failure_config=FailureConfig(  # type: ignore[call-arg]  # Ray shows type checkers its older class
+                    max_failures=0, controller_failure_limit=0 if needs.counts else -1
+                ),
                 checkpoint_config=CheckpointConfig(num_to_keep=1),
                 callbacks=list(callbacks),
             ),
         )
         try:
-            with Watch(run, progress) as watch:
-                _fit_in_thread(trainer, watch)
-            return
-        except ray.train.WorkerGroupError as error:
-            causes = [_cause(failure) for failure in error.worker_failures.values()]
-            for cause in causes:
+            with Growth(needs, n_workers, run) as growth, Watch(run, progress) as watch:
+                _fit_in_thread(trainer, (growth.look, watch.look))
+            if not growth.asked or (run / "run.json").exists() or (run / STOP_FILE).exists():
+                return
+        except ray.train.TrainingFailedError as error:  # a busy machine can cost a group its place while it starts, too
+            before, reached = reached, read_json(run / PROGRESS)
+            lost = 1 if reached != before else lost + 1
+            cause, causes = first_cause(error), causes_of(error)
+            if lost > RESTARTS or not (any(is_gone(each) for each in causes) or all(is_loss(each) for each in causes)):
                 if isinstance(cause, UserError):
                     raise UserError(str(cause)) from None
-            if attempt == RESTARTS or not any(_is_loss(cause) for cause in causes):
-                raise
+                raise cause from error
 
 
 def _worker(task: dict[str, Any]) -> None:
@@ -199,29 +221,14 @@ def _worker(task: dict[str, Any]) -> None:
     torch.set_num_threads(config.train.threads)
     context = RayWorkerContext(run, config.train.gpus)
     try:
-        train_run(
-            config, run, context, resume=task["resume"], artifact_root=task["artifact_root"], progress=False
-        )  # Watch shows it to the person
-    except StopTraining:
-        return  # its reason lies in STOP_FILE
+        root = task["artifact_root"]
+        train_run(config, run, context, resume=True, artifact_root=root, progress=False)  # Watch shows it to the person
+    except (StopTraining, LeaveTraining):
+        return  # the reason lies in STOP_FILE or LEAVE_FILE
 
 
-def _cause(failure: BaseException) -> BaseException:
-    """The exception as the worker raised it, beneath Ray's wrapping."""
-    return getattr(failure, "_base_exc", failure)
-
-
-def _is_loss(cause: BaseException) -> bool:
-    """Whether a process or a node went away, or a neighbour noticed that one did."""
-    text = str(cause)
-    neighbour = isinstance(cause, RuntimeError) and any(
-        word in text for word in ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
-    )
-    return isinstance(cause, RayError | WorkerHealthCheckFailedError | dist.DistError) or neighbour
-
-
-def _fit_in_thread(trainer: TorchTrainer, watch: Watch) -> None:
-    """`fit` outside the main thread, where it would replace the handler of Ctrl-C."""
+def _fit_in_thread(trainer: TorchTrainer, looks: Sequence[Callable[[], None]]) -> None:
+    """`fit` outside the main thread, where it would replace the handler of Ctrl-C; `looks` are called meanwhile."""
     outcome: list[BaseException] = []
 
     def call() -> None:
@@ -234,6 +241,7 @@ def _fit_in_thread(trainer: TorchTrainer, watch: Watch) -> None:
     thread.start()
     while thread.is_alive():
         thread.join(0.2)
-        watch.look()
+        for look in looks:
+            look()
     if outcome:
         raise outcome[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from scbig_dist.artifacts import write_text
+from scbig_dist.cluster.attempts import note_attempt
+from scbig_dist.cluster.causes import reason
 from scbig_dist.cluster.objectives import Row
 from scbig_dist.cluster.outlook import artifact_root
 from scbig_dist.cluster.resources import needs_of
@@ -56,6 +59,7 @@ def run_trial(task: dict[str, Any]) -> None:
     run = trial_dir(study_dir, task["trial"])
     if (run / ROW_FILE).exists():
         return
+    note_attempt(run)
     if task["config"] is None:
         row = _failed(run, task, UserError(task["error"])) | {"seconds_total": 0.0}
     elif task["seeds"] == 1:
@@ -102,25 +106,25 @@ def _run(config: Config, run: Path, task: dict[str, Any], watched: bool = True) 
 
 
 def _failed(run: Path, task: dict[str, Any], error: Exception) -> Row:
-    run.mkdir(parents=True, exist_ok=True)
-    (run / ERROR_FILE).write_text("".join(traceback.format_exception(error)))
-    lines = str(error).strip().splitlines() or ["no message"]
-    line = f"{type(error).__name__}: {lines[0]}"
+    line = reason(error)
+    with suppress(OSError):  # a full disk: the row says it, and is small
+        run.mkdir(parents=True, exist_ok=True)
+        (run / ERROR_FILE).write_text("".join(traceback.format_exception(error)))
     return make_row(run, task["name"], task["values"], "failed", f"see {ERROR_FILE}", line)
 
 
 def _train(config: Config, run: Path, study_dir: Path, watched: bool) -> str:
     """Train to the end; a reason where the scheduler, if it watches, stopped it."""
-    shared, began = artifact_root(study_dir), (run / "config.yaml").exists()
+    shared = artifact_root(study_dir)
     try:
         if not (run / STOP_FILE).exists():
             if needs_of(config).workers == 1:
                 context = TuneContext(run, config.train.gpus) if watched else LocalContext(config.train.gpus)
-                train_run(config, run, context, resume=began, artifact_root=shared, progress=False)
+                train_run(config, run, context, resume=True, artifact_root=shared, progress=False)
             else:
                 callbacks = [TuneReportCallback()] if watched else []
                 storage = study_dir / "ray"
-                fit(config, run, resume=began, storage=storage, artifact_root=shared, callbacks=callbacks)
+                fit(config, run, resume=True, storage=storage, artifact_root=shared, callbacks=callbacks)
     except StopTraining:
         assert (run / STOP_FILE).exists()
     stop = read_json(run / STOP_FILE)

@@ -12,9 +12,11 @@ from typing import Any
 import pandas as pd
 
 from scbig_dist.artifacts import write_text
+from scbig_dist.cluster.attempts import COLUMNS, whereabouts
 from scbig_dist.cluster.objectives import COSTS, Row, front_rows
 from scbig_dist.cluster.study import Study
 from scbig_dist.config import Config
+from scbig_dist.train.log import WARNINGS
 from scbig_dist.train.seeds import seed_run
 
 ROW_FILE = "trial.json"  # in RUN, once the trial has ended
@@ -46,6 +48,8 @@ def make_row(run: Path, name: str, values: Mapping[str, Any], status: str, reaso
     for stage in ("autoencoder", "flow"):
         if row[f"seconds_{stage}"] is None:
             row[f"seconds_{stage}"] = stages.get(stage, {}).get("seconds")
+    if not reason and (run / WARNINGS).is_file():  # what a person should know of a trial that ended well
+        row["reason"] = (run / WARNINGS).read_text(encoding="utf-8").splitlines()[-1]
     stop = read_json(run / STOP_FILE) if status == "stopped" else {}
     row |= {"stopped_by": stop.get("stopped_by", ""), "rung": stop.get("rung")}
     return row | {"budget": flow.get("micro_step", 0), "error": error}
@@ -54,7 +58,7 @@ def make_row(run: Path, name: str, values: Mapping[str, Any], status: str, reaso
 def write_row(study_dir: Path, row: Row) -> None:
     run = trial_dir(study_dir, row["trial"])
     run.mkdir(parents=True, exist_ok=True)
-    write_text(run / ROW_FILE, json.dumps(row, indent=1))
+    write_text(run / ROW_FILE, json.dumps(row | whereabouts(run), indent=1))
 
 
 def read_row(study_dir: Path, trial: str) -> Row | None:
@@ -75,7 +79,7 @@ def write_table(study_dir: Path, study: Study) -> list[Row]:
     first = ["trial", "name", "status", "reason", "stopped_by", "rung", *study.addresses]
     costs = [*COSTS, *(column for column in TIMES if any(column in row for row in rows))]
     seeds = ["seeds"] if study.seeds > 1 else []
-    table = pd.DataFrame(rows, columns=[*first, *scores, *costs, "budget", *seeds, "error"])
+    table = pd.DataFrame(rows, columns=[*first, *scores, *costs, "budget", *seeds, *COLUMNS, "error"])
     for column in (*scores, *costs):
         table[column] = pd.to_numeric(table[column])
     table["rung"] = table["rung"].astype("Int64")

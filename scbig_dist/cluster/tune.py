@@ -14,10 +14,12 @@ from typing import Any
 import ray
 import yaml
 from ray import tune
-from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 
 from scbig_dist.artifacts import write_text
 from scbig_dist.artifacts.place import settled_root
+from scbig_dist.cluster.causes import reason
+from scbig_dist.cluster.deaths import Deaths
 from scbig_dist.cluster.outlook import artifact_root, kept_root, print_outlook
 from scbig_dist.cluster.plan import Plan, make_plan
 from scbig_dist.cluster.resources import (
@@ -38,22 +40,12 @@ from scbig_dist.cluster.study import read_study
 from scbig_dist.cluster.study_schema import STUDY_SCHEMA
 from scbig_dist.cluster.timing import timing_task
 from scbig_dist.cluster.trial import run_trial, score_task
-from scbig_dist.cluster.trials import (
-    ERROR_FILE,
-    TIMES,
-    Row,
-    make_row,
-    rows_for_test,
-    trial_dir,
-    write_row,
-    write_table,
-)
+from scbig_dist.cluster.trials import TIMES, Row, rows_for_test, trial_dir, write_row, write_table
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.settings import flatten
 from scbig_dist.store.files import is_uri
 
-DEATHS = 2  # of a trial's process that are made good before the trial counts as failed
 UNLIKE = ("hash", "n_trials", "store", "artifacts")  # fields of study.yaml that may change between sittings
 
 
@@ -170,36 +162,6 @@ def _claimed(out: Path, plan: Plan, root: str | None) -> Iterator[None]:
         yield
 
 
-class _Deaths(Callback):
-    """Says that a trial's process died; writes the row of a trial that could not do so itself."""
-
-    def __init__(self, study_dir: Path, search: StudySearch, board: Board) -> None:
-        self._dir, self._search, self._board = study_dir, search, board
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # as the searcher
-
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._board.died(trial.config["trial"], _cause(trial)[0])
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        task = trial.config
-        run = trial_dir(self._dir, task["trial"])
-        run.mkdir(parents=True, exist_ok=True)
-        line, text = _cause(trial)
-        (run / ERROR_FILE).write_text(text)
-        row = make_row(run, task["name"], task["values"], "failed", f"its process died {DEATHS + 1} times", line)
-        write_row(self._dir, row)
-        self._search.end(trial.trial_id, row)
-
-
-def _cause(trial: Any) -> tuple[str, str]:
-    """Why a trial's process died, in one line and in Ray's whole text."""
-    text = str(trial.get_error() or "the process died").strip()
-    words = text.splitlines()[-1].split("Some common causes")[0].strip()
-    return (words if len(words) < 200 else words[:197] + "…"), text
-
-
 def _run_trials(plan: Plan, out: Path, needs: Sequence[Needs], board: Board) -> None:
     def ended(row: Row) -> None:
         board.ended(row, write_table(out, plan.study))
@@ -227,8 +189,8 @@ def _run_trials(plan: Plan, out: Path, needs: Sequence[Needs], board: Board) -> 
             name=f"tune-{os.getpid()}",
             storage_path=str(out / "ray"),
             verbose=0,
-            failure_config=FailureConfig(max_failures=DEATHS),
-            callbacks=[_Deaths(out, search, board)],
+            failure_config=FailureConfig(max_failures=-1),  # Deaths decides
+            callbacks=[Deaths(out, search, board)],
         ),
     )
     tuner.fit()
@@ -267,8 +229,7 @@ def _score_on_test(plan: Plan, out: Path, board: Board) -> None:
         try:
             scores = {f"test_{metric}": value for metric, value in ray.get(done).items()}
         except Exception as error:  # a trial that cannot be scored keeps its validation scores
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            row = row | {"reason": f"test could not be scored: {lines[-1]}"}
+            row = row | {"reason": f"test could not be scored: {reason(error)}"}
         else:
             row = row | scores
         write_row(out, row)

@@ -120,7 +120,8 @@ def needs_of(study: Snapshot, values: Mapping[str, Any]) -> dict[str, float]:
         "GPU": setting("train.gpus", 0.0),
         "memory": 1e9 * setting("train.memory_gb", 0.0),
     }
-    workers = setting("train.workers", 1.0)
+    asked = values.get("train.workers", study.config.get("train.workers", 1))
+    workers = number(str(asked).split("-")[0]) or 1.0  # of a range the least
     return {
         name: amount * (workers if name == "CPU" and workers > 1 else 1.0)
         for name, amount in wanted.items()

@@ -213,7 +213,10 @@ def _cost(trial: Mapping[str, Any], run: RunFiles | None, metric: str) -> float 
     value = trial.get(metric)
     if is_missing(value) and metric == "stage2_ms" and run is not None and not is_missing(trial.get("step_ms")):
         config = flatten(run.config)
-        return float(trial["step_ms"]) * config.get("train.workers", 1) / config.get("flow.accumulate", 1)
+        workers = config.get("train.workers", 1)
+        return (
+            None if isinstance(workers, str) else float(trial["step_ms"]) * workers / config.get("flow.accumulate", 1)
+        )
     return None if is_missing(value) else float(value)  # type: ignore[arg-type]
 
 

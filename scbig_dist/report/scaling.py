@@ -96,6 +96,7 @@ def _trials(study: StudyFiles, kind: str) -> list[dict[str, Any]]:
     if not {"name", "status", WORKERS} <= set(study.trials.columns):
         return []
     rows = [{str(k): v for k, v in row.items()} for row in study.trials.to_dict("records")]
+    rows = [row for row in rows if "-" not in str(row[WORKERS])]  # a range of workers is no point of a curve
     return [row for row in rows if row["status"] == "finished" and str(row["name"]).startswith(f"{kind} ")]
 
 

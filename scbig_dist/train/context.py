@@ -36,6 +36,10 @@ class WorkerContext(Protocol):
         """Return once every worker is here."""
         ...
 
+    def begin(self) -> None:
+        """Called by every rank, once the run's directory is there and before anything is made."""
+        ...
+
     def saved(self, last: bool) -> None:
         """A barrier behind every checkpoint (`last`: of its stage): where a run may be left without losing a step."""
         ...
@@ -62,6 +66,9 @@ class LocalContext:
         return value
 
     def barrier(self) -> None:
+        return None
+
+    def begin(self) -> None:
         return None
 
     def saved(self, last: bool) -> None:

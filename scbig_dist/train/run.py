@@ -50,12 +50,13 @@ def train_run(
     torch.set_num_threads(config.train.threads)
     experiment = open_experiment(config)
     reset_peak_memory()
-    stood, is_new = run.exists(), not (run / "config.yaml").exists()
+    is_new, stood = not (run / "config.yaml").exists(), {*run.iterdir()} if run.is_dir() else None
     with ExitStack() as held:
         if context.rank == 0:
             _claim(run, experiment.config, experiment, resume, artifact_root)
             held.enter_context(sole_writer(run))
         context.barrier()
+        context.begin()
         if (run / "run.json").is_file():
             return  # resumed after its end: nothing is left to do
         try:
@@ -64,9 +65,7 @@ def train_run(
             training = _training(experiment, shelf, root is not None, context)
         except UserError:
             if is_new and context.rank == 0:  # a mistake found before the first step leaves no run behind
-                shutil.rmtree(run, ignore_errors=True)
-                if stood:
-                    run.mkdir(exist_ok=True)
+                _undo(run, stood)
             raise
         _train(training, experiment, shelf, run, context, progress, began)
 
@@ -146,11 +145,8 @@ def _claim(run: Path, config: Config, experiment: Experiment, resume: bool, root
     """Make the run's directory, or find it as it was left."""
     kept = run / "config.yaml"
     text = dump_config(config)
+    check_free(run, resume)
     if kept.is_file():
-        if not resume:
-            raise UserError(
-                f"{run}: already holds a run; add --resume to go on with it, or name another directory with -o"
-            )
         if kept.read_text() != text:
             changed = _difference(kept.read_text(), text)
             raise UserError(f"{run}: the config has changed since the run began ({changed}); start a new run with -o")
@@ -161,13 +157,30 @@ def _claim(run: Path, config: Config, experiment: Experiment, resume: bool, root
                 f"{run}: the store {config.store} has been rebuilt since the run began; start a new run with -o"
             )
         return
-    if run.exists() and (not run.is_dir() or any(run.iterdir())) and not resume:
-        raise UserError(f"{run}: exists and is not a run; name another directory with -o")
     run.mkdir(parents=True, exist_ok=True)
     write_split(experiment.split, run / "split.json")
     kept_root = {} if root is None else {"artifacts": str(root)}  # for one who resumes it without naming them
     write_text(run / STORE, json.dumps({"key": experiment.store.key} | kept_root))
     write_text(kept, text)
+
+
+def check_free(run: Path, resume: bool) -> None:
+    """A UserError where a run may not be put, or may only be resumed."""
+    if resume and (run.is_dir() or not run.exists()):
+        return
+    if (run / "config.yaml").is_file():
+        raise UserError(f"{run}: already holds a run; add --resume to go on with it, or name another directory with -o")
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise UserError(f"{run}: exists and is not a run; name another directory with -o")
+
+
+def _undo(run: Path, stood: set[Path] | None) -> None:
+    """Remove what was put into a directory since it held `stood`, and a directory that was not there."""
+    for path in [run] if stood is None else [each for each in run.iterdir() if each not in stood]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _difference(old: str, new: str) -> str:
