@@ -31,7 +31,8 @@ points = {
     "no alignment losses": {"align.lambda_corr": 0.0, "align.lambda_path": 0.0},
     "correlation loss alone": {"align.lambda_path": 0.0},
     "pathway loss alone": {"align.lambda_corr": 0.0},
-    # Table 10: how module tokens become a latent.
+    # Table 10: how module tokens become a latent. At --scale cpu `full` pools nothing.
+    "mean pooling": {"gcae.pooling": "mean"},
     "attention pooling": {"gcae.pooling": "attention"},
     "set transformer pooling": {"gcae.pooling": "set_transformer"},
     # Table 6(e) and beyond: what the flow knows of a target. ESM2 and GeneCompass are points like these with a file.
