@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from scbig_dist.cluster.study_schema import STUDY_SCHEMA
 from scbig_dist.config import Config
 from scbig_dist.dashboard import blocks as b
 from scbig_dist.dashboard.cluster import ClusterReader
@@ -30,7 +31,7 @@ BEGAN = 1_700_000_000.0
 def write_study(path: Path, n_trials: int = 6, **fields: Any) -> Path:
     """An empty study of a grid K × M."""
     (path / "trials").mkdir(parents=True)
-    asked = {"schema": 1, "hash": "0", "n_trials": n_trials, "store": "stores/x"}
+    asked = {"schema": STUDY_SCHEMA, "hash": "0", "n_trials": n_trials, "store": "stores/x"}
     asked |= {"axes": {"grc.n_modules": [4, 8], "gcae.n_inducing": [2, 4, 8]}, "points": {}, "sampler": "grid"}
     asked |= {"metric": "val_pearson_delta", "mode": "max", "stopping": None, "published": None}
     base = flatten(Config().model_dump()) | {"flow.steps": 1000, "train.threads": 1}

@@ -13,13 +13,16 @@ import pytest
 from training_cases import make_store, write_study
 
 from scbig_dist.cluster.plan import Plan, make_plan
-from scbig_dist.cluster.search import OPTUNA_NAME, storage_url
 from scbig_dist.cluster.session import ray_session
+from scbig_dist.cluster.storage import kept_storage
 from scbig_dist.cluster.study import read_study
 from scbig_dist.cluster.train import train_on_ray
 from scbig_dist.cluster.trials import ERROR_FILE, ROW_FILE
 from scbig_dist.cluster.tune import run_sweep
 from scbig_dist.errors import UserError
+from scbig_dist.report.markdown import to_markdown
+from scbig_dist.report.reading import read_study as read_report
+from scbig_dist.report.study import study_document
 from scbig_dist.train.context import LocalContext
 from scbig_dist.train.run import train_run
 
@@ -40,6 +43,11 @@ def session() -> Iterator[None]:
 def tiny_plan(folder: Path, store: str) -> Plan:
     path = write_study(folder / "s.py", axes={"flow.lr": [2e-3]})
     return make_plan(read_study(path), path, {"store": store})
+
+
+def optuna_half(out: Path) -> optuna.Study:
+    storage = kept_storage(out)
+    return optuna.load_study(study_name=storage.name, storage=storage.at(out))
 
 
 def curve(run: Path) -> pd.DataFrame:
@@ -123,7 +131,7 @@ def test_asha_stops_the_worse_trial_and_says_where(tmp_path, store):
     assert "rung 0 (micro-step 20)" in table.loc["bad", "reason"]
     assert table["budget"].to_dict() == {"good": 80, "bad": 20}
     assert table["val_pearson_delta"].notna().all()  # of a stopped trial: what it reported last
-    found = optuna.load_study(study_name=OPTUNA_NAME, storage=storage_url(tmp_path / "out"))
+    found = optuna_half(tmp_path / "out")
     assert [trial.state.name for trial in found.trials] == ["COMPLETE", "PRUNED"]
 
 
@@ -133,5 +141,37 @@ def test_trials_with_two_workers_train_on_ray_train(tmp_path, store):
     table = pd.read_parquet(tmp_path / "out" / "trials.parquet")
     assert table["status"].tolist() == ["finished"], table["error"].tolist()
     assert table["val_pearson_delta"].notna().all() and table["test_pearson_delta"].notna().all()
-    found = optuna.load_study(study_name=OPTUNA_NAME, storage=storage_url(tmp_path / "out"))
+    found = optuna_half(tmp_path / "out")
     assert {20, 80} <= found.trials[0].intermediate_values.keys()  # reports of Ray Train reach the searcher
+
+
+def test_trials_of_two_seeds_with_two_metrics_end_in_one_row_each_and_on_a_front(tmp_path, store):
+    path = write_study(
+        tmp_path / "s.py",
+        axes={"flow.width": [16, 32]},
+        metric=["val_pearson_delta", "n_parameters"],
+        seeds=2,
+        fixed={"autoencoder.epochs": 1, "flow.steps": 20, "train.seed": 5},
+    )
+    out, database = tmp_path / "out", f"sqlite:///{tmp_path / 'search.db'}"
+    run_sweep(path, out, {"store": store}, storage=database)
+    table = pd.read_parquet(out / "trials.parquet")
+    assert table["status"].tolist() == ["finished"] * 2 and table["seeds"].tolist() == [2, 2]
+    for trial, row in table.set_index("trial").iterrows():
+        rows = [json.loads((out / "trials" / trial / f"seed-{seed}" / ROW_FILE).read_text()) for seed in (5, 6)]
+        scores = pd.Series([each["val_pearson_delta"] for each in rows])
+        assert scores.nunique() == 2  # two trainings, not one twice
+        assert row["val_pearson_delta"] == pytest.approx(scores.mean())
+        assert row["val_pearson_delta_sd"] == pytest.approx(scores.std())
+    # The front: the smaller is on it whatever its score, and what is on it is scored on test.
+    assert table.loc[0, "on_front"] and table.loc[0, "n_parameters"] < table.loc[1, "n_parameters"]
+    assert table["test_pearson_delta"].notna().tolist() == table["on_front"].tolist()
+    assert table.loc[0, "test_pearson_delta_sd"] >= 0
+    found = optuna_half(out)
+    assert [trial.values for trial in found.trials] == table[["val_pearson_delta", "n_parameters"]].values.tolist()
+    assert not (out / "study.db").exists()
+    # Going on finds the same search, and nothing left to do.
+    run_sweep(path, out, {"store": store}, resume=True)
+    assert len(optuna_half(out).trials) == 2
+    document = to_markdown(study_document(read_report(out)))
+    assert "## Front of two metrics" in document and " ± " in document

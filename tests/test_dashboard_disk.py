@@ -306,9 +306,10 @@ def test_dashboard_rejects_a_folder_that_is_no_study(tmp_path):
         check_study(tmp_path / "file")
 
 
-def test_dashboard_rejects_a_study_of_another_schema_version(tmp_path):
-    with pytest.raises(UserError, match="schema 2, this version reads 1"):
-        check_study(write_study(tmp_path / "later", schema=2))
+@pytest.mark.parametrize("schema", [1, 3])
+def test_dashboard_rejects_a_study_of_another_schema_version(tmp_path, schema):
+    with pytest.raises(UserError, match=f"schema {schema}, this version reads 2"):
+        check_study(write_study(tmp_path / "other", schema=schema))
 
 
 def test_a_deviation_over_seeds_is_no_score(study):

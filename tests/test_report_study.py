@@ -221,3 +221,61 @@ def test_study_still_running_reports(tmp_path: Path):
     (path / "study.yaml").write_text("metric: val_pearson_delta\naxes: {grc.n_modules: [8, 16]}\n")
     text = markdown_of(path)
     assert "No trial has ended yet" in text
+
+
+def test_trials_of_less_budget_are_shown_and_not_ranked(grid: Path, tmp_path: Path):
+    rows = rows_of(markdown_of(grid))
+    assert [(row["trial"].strip("*"), row["rank"].strip("*")) for row in rows] == [
+        ("000", "1"), ("001", "2"), ("002", "3"), ("003", "4"), ("004", "–"), ("005", "–"),
+    ]  # fmt: skip
+    assert rows[4]["val_pearson_delta ↑"].startswith("(0.") and rows[3]["val_pearson_delta ↑"].startswith("0.")
+    # A point with fewer steps that scores best is no winner either.
+    path = write_study(tmp_path / "steps", {"flow.steps": [200, 3000, 3000, 3000, 3000]})
+    trials = pd.read_parquet(path / "trials.parquet")
+    trials.loc[0, "val_pearson_delta"] = 0.99
+    trials.to_parquet(path / "trials.parquet")
+    rows = rows_of(text := markdown_of(path))
+    assert [row["rank"].strip("*") for row in rows] == ["1", "2", "–", "–", "–"]
+    assert rows[2]["trial"] == "000" and rows[2]["why"] == "not ranked: less budget than others"
+    assert "Trial 001" in text and "of the finished trials of equal budget" in text
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    """The table of trials of a report."""
+    lines = text.replace("\\_", "_").split("## Trials")[1].split("\n|", 1)[1].split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+
+
+def test_two_metrics_have_a_front_with_a_table_and_a_picture(tmp_path: Path):
+    path = write_study(tmp_path / "front", {"grc.n_modules": [8, 16, 32, 64, 128, 256]})
+    asked = yaml.safe_load((path / "study.yaml").read_text())
+    asked |= {"metric": ["val_pearson_delta", "step_ms"], "mode": ["max", "min"]}
+    (path / "study.yaml").write_text(yaml.safe_dump(asked))
+    trials = pd.read_parquet(path / "trials.parquet")
+    # 000 is fast, 002 is good, 001 and 003 are neither; 004 was stopped, 005 failed.
+    trials.loc[:4, "val_pearson_delta"] = [0.5, 0.45, 0.7, 0.6, 0.9]
+    trials.loc[:4, "step_ms"] = [10.0, 20.0, 30.0, 40.0, 1.0]
+    trials["val_pearson_delta_sd"] = 0.03
+    trials.to_parquet(path / "trials.parquet")
+    text = markdown_of(path)
+    front = text.split("## Front of two metrics")[1].split("##")[0].replace("\\_", "_")
+    found = [line.split("|")[1].strip() for line in front.splitlines() if line.startswith("| 00")]
+    assert found == ["000", "002"]
+    assert "0.5000 ± 0.0300" in front and "step_ms (ms) ↓" in front and "front.png" in front
+    assert "Of 4 finished trials of equal budget; 2 that failed" in front
+    assert "Trial 002" in text.split("## Best trial")[1]
+    write_report(path)
+    assert (path / "report" / "front.png").stat().st_size > 5_000
+
+
+def test_scores_of_several_seeds_carry_their_deviation(tmp_path: Path):
+    path = write_study(tmp_path / "seeds", {"grc.n_modules": [8, 16, 32, 64]})
+    trials = pd.read_parquet(path / "trials.parquet")
+    trials["seeds"], trials["val_pearson_delta_sd"] = 3, [0.01, 0.02, None, None]
+    trials.to_parquet(path / "trials.parquet")
+    text = markdown_of(path)
+    rows = rows_of(text)
+    assert rows[0]["val_pearson_delta ↑"].strip("*").endswith(" ± 0.0100")
+    assert rows[1]["val_pearson_delta ↑"].endswith(" ± 0.0200") and "±" not in rows[2]["val_pearson_delta ↑"]
+    assert "standard deviation over the seeds of a trial" in text

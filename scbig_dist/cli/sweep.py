@@ -29,6 +29,14 @@ def sweep(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in --output.")] = False,
     artifacts: Annotated[str | None, ARTIFACTS] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Database of the search, e.g. postgresql://USER@HOST/DATABASE (default: STUDY/study.db). Its password "
+            "comes from PGPASSWORD or ~/.pgpass, never from the URL.",
+        ),
+    ] = None,
     estimate: Annotated[
         bool, typer.Option("--estimate/--no-estimate", help="With --dry-run: time a few steps for a forecast.")
     ] = True,
@@ -59,5 +67,6 @@ def sweep(
         n_trials=trials,
         scale=scale,
         artifacts=artifacts,
+        storage=storage,
         estimate=estimate,
     )

@@ -24,9 +24,11 @@ from ray.job_submission import JobDetails, JobSubmissionClient
 
 from scbig_dist.cluster.plan import FILES
 from scbig_dist.cluster.probe import find_token
+from scbig_dist.cluster.storage import refuse_password
 from scbig_dist.errors import UserError
 from scbig_dist.settings import parse_set
-from scbig_dist.store.files import is_uri
+from scbig_dist.store.files import is_uri, refuse_secrets
+from scbig_dist.store.remote import ELSEWHERE
 from scbig_dist.train.experiment import STAND_INS
 
 DEFAULT = "http://127.0.0.1:8265"  # the dashboard on the head, or the end of an SSH tunnel to it
@@ -151,7 +153,8 @@ async def _next(stream: AsyncIterator[str]) -> str | None:
 
 
 def check_words(values: Mapping[str, Any]) -> None:
-    """UserError where a sweep's options name something that the cluster cannot have: this machine's relative paths."""
+    """UserError where a sweep's options name something that the cluster cannot have, this machine's relative paths, or
+    hold what a job's record must not: a secret."""
     if values.get("output") is None:
         raise UserError(
             "submit: name the study's directory on storage that the cluster's nodes share, -o /mnt/shared/runs/mine"
@@ -160,9 +163,13 @@ def check_words(values: Mapping[str, Any]) -> None:
     if study.is_absolute() or ".." in study.parts or not study.is_file():
         raise UserError(f"submit: {study} is not a file of the project in this directory, which is what is uploaded")
     given = parse_set(values.get("set_") or [])
-    named = {"-o": str(values["output"]), "--store": values.get("store")}
+    named = {"-o": str(values["output"]), "--store": values.get("store"), "--artifacts": values.get("artifacts")}
     named |= {f"--set {address}": given[address] for address in FILES if address in given}
+    if values.get("storage"):
+        refuse_password(values["storage"])
     for option, value in named.items():
+        if value and is_uri(value):
+            refuse_secrets(value, option, ELSEWHERE)
         if value and value not in STAND_INS and not is_uri(value) and not Path(str(value)).is_absolute():
             raise UserError(
                 f"{option} {value}: a path of this machine; give the path that it has on the cluster, or a URI"

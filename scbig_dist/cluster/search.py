@@ -1,6 +1,6 @@
 """What Ray Tune asks between trials: the next point, and whether one should stop. Optuna answers.
 
-All state lies in Optuna's storage (`STUDY/study.db`), decisions to stop a trial included, so a
+All state lies in Optuna's storage (`STUDY/study.db`, or where `--storage` says), decisions to stop a trial included, so a
 study that goes on after a stop takes the decisions it would have taken.
 
 A trial stopped early is told as PRUNED, with what it reported on the way. Optuna's TPE (5.0,
@@ -27,24 +27,21 @@ from scbig_dist.artifacts import write_text
 from scbig_dist.cluster.plan import Plan, full_budget
 from scbig_dist.cluster.space import distributions, suggest_values
 from scbig_dist.cluster.stopping import decide, stop_record
+from scbig_dist.cluster.storage import kept_storage, open_storage
 from scbig_dist.cluster.study import Study
 from scbig_dist.cluster.trials import STOP_FILE, Row, read_row, trial_dir, watched_run
 from scbig_dist.errors import UserError
 
-OPTUNA_NAME = "study"
 POPULATION = 16  # of NSGA-II's generations: Optuna's 50 are more trials than most studies have
-
-
-def storage_url(study_dir: Path) -> str:
-    return f"sqlite:///{(study_dir / 'study.db').resolve()}"
 
 
 def open_optuna(plan: Plan, study_dir: Path) -> optuna.Study:
     """The study's Optuna half, begun with the points known beforehand, or as it was left."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = kept_storage(study_dir)
     found = optuna.create_study(
-        storage=optuna.storages.RDBStorage(storage_url(study_dir), engine_kwargs={"connect_args": {"timeout": 60}}),
-        study_name=OPTUNA_NAME,
+        storage=open_storage(storage, study_dir),
+        study_name=storage.name,
         directions=["maximize" if each.mode == "max" else "minimize" for each in plan.study.objectives],
         pruner=optuna.pruners.NopPruner(),  # what stops trials is stopping.py
         load_if_exists=True,
@@ -158,7 +155,7 @@ class StudySearch(Searcher):
         return {}
 
     def save(self, checkpoint_path: str) -> None:
-        Path(checkpoint_path).write_text("the state is in study.db\n")
+        Path(checkpoint_path).write_text("the state is in Optuna's storage\n")
 
     def restore(self, checkpoint_path: str) -> None:
         return None

@@ -16,7 +16,7 @@ from scbig_dist.cluster.objectives import Row, best_row, front_rows
 from scbig_dist.cluster.outlook import saved
 from scbig_dist.cluster.plan import Plan
 from scbig_dist.cluster.resources import Needs, check_placeable, n_concurrent
-from scbig_dist.cluster.search import storage_url
+from scbig_dist.cluster.storage import kept_storage
 from scbig_dist.cluster.study import Asha, Study
 
 
@@ -89,7 +89,7 @@ class Board:
         self._say(f"study: {self._dir}" + (f" ({len(rows)} of {self._plan.n_trials} trials had ended)" if rows else ""))
         if self._dashboard:
             self._say(f"Ray Dashboard: {self._dashboard} (its token: ray get-auth-token)")
-        self._say(f"trials: optuna-dashboard {storage_url(self._dir)} (pip install optuna-dashboard)")
+        self._say(f"trials: optuna-dashboard {kept_storage(self._dir).at(self._dir)} (pip install optuna-dashboard)")
         self._say(f"curves: tensorboard --logdir {self._dir / 'trials'}")
         self._say(f"{self._plan.n_trials} trials, {n_at_once} at a time")
         self._status.update(f"{len(rows)}/{self._plan.n_trials} done")

@@ -36,8 +36,9 @@ from scbig_dist.cluster.search import StudySearch, open_optuna
 from scbig_dist.cluster.session import Session, ray_session
 from scbig_dist.cluster.shared import require_shared, require_shared_run
 from scbig_dist.cluster.show import Board, print_plan
+from scbig_dist.cluster.storage import Storage, choose_storage, open_storage
 from scbig_dist.cluster.study import read_study
-from scbig_dist.cluster.study_schema import STUDY_SCHEMA
+from scbig_dist.cluster.study_schema import STUDY_SCHEMA, schema_of
 from scbig_dist.cluster.timing import timing_task
 from scbig_dist.cluster.trial import run_trial, score_task
 from scbig_dist.cluster.trials import TIMES, Row, rows_for_test, trial_dir, write_row, write_table
@@ -46,7 +47,8 @@ from scbig_dist.errors import UserError
 from scbig_dist.settings import flatten
 from scbig_dist.store.files import is_uri
 
-UNLIKE = ("hash", "n_trials", "store", "artifacts")  # fields of study.yaml that may change between sittings
+# Fields of study.yaml that may change between sittings; storage has a rule of its own.
+UNLIKE = ("hash", "n_trials", "store", "artifacts", "storage", "storage_name")
 
 
 def run_sweep(
@@ -60,11 +62,13 @@ def run_sweep(
     n_trials: int | None = None,
     scale: str | None = None,
     artifacts: str | None = None,
+    storage: str | None = None,
     estimate: bool = True,
 ) -> None:
     """Run a study to its end in `out`; `dry_run` prints what would be run and touches nothing.
 
     `artifacts` is where trials share finished stages: a path or a URI; None: where they did, else `out/artifacts`.
+    `storage` is the URL of the database of the search; None: the one it was begun with, else `out/study.db`.
     `estimate`: a dry run times a few steps.
 
     Everything that can be known to be wrong is a UserError before the first trial. Ctrl-C
@@ -82,9 +86,12 @@ def run_sweep(
         return
     root = None if artifacts is None else settled_root(artifacts)
     _check_out(out, plan, resume)
+    database = choose_storage(storage, out)
+    if database.url is not None:
+        open_storage(database, out).engine.dispose()  # known to answer before Ray starts, which takes seconds
     if address is None:
         check_placeable(needs, [local_node()], "a trial")  # known before Ray starts, which takes seconds
-    with _placed(address, needs, out, plan, root) as session, _claimed(out, plan, root):
+    with _placed(address, needs, out, plan, root) as session, _claimed(out, plan, root, database):
         board = Board(plan, out, session.dashboard)
         write_text(out / "ray.json", json.dumps({"dashboard": session.dashboard}))  # `scbig dashboard` joins it
         rows = write_table(out, study)
@@ -132,7 +139,13 @@ def _check_out(out: Path, plan: Plan, resume: bool) -> None:
         raise UserError(
             f"{out}: already holds a study; add --resume to go on with it, or name another directory with -o"
         )
-    before, now = _flat({"schema": STUDY_SCHEMA} | yaml.safe_load(kept.read_text())), _flat(plan.record())
+    begun = yaml.safe_load(kept.read_text())
+    if schema_of(begun) != STUDY_SCHEMA:
+        raise UserError(
+            f"{out}: begun by another version (schema {schema_of(begun)}, this one writes {STUDY_SCHEMA}); "
+            "go on with that version, or begin another study with -o"
+        )
+    before, now = _flat(begun), _flat(plan.record())
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key.split(".")[0] not in UNLIKE]
     if changed:
         shown = "; ".join(f"{key}: {before.get(key)!r} → {now.get(key)!r}" for key in changed[:4])
@@ -147,7 +160,7 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _claimed(out: Path, plan: Plan, root: str | None) -> Iterator[None]:
+def _claimed(out: Path, plan: Plan, root: str | None, database: Storage) -> Iterator[None]:
     """The study's directory, for one sweep at a time."""
     (out / "trials").mkdir(parents=True, exist_ok=True)
     with open(out / ".lock", "w") as lock:
@@ -157,7 +170,7 @@ def _claimed(out: Path, plan: Plan, root: str | None) -> Iterator[None]:
             )  # let go by the system when this process ends, however it does
         except BlockingIOError:
             raise UserError(f"{out}: another sweep is at work there; wait for it, or stop it with Ctrl-C") from None
-        record = plan.record() | {"artifacts": root or kept_root(out)}
+        record = plan.record() | {"artifacts": root or kept_root(out)} | database.record()
         write_text(out / "study.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
         yield
 

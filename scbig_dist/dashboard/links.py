@@ -30,7 +30,8 @@ _lock = threading.Lock()
 
 
 def tools(study: Snapshot, cluster: Cluster) -> list[Tool]:
-    trials, db = study.path / "trials", study.path / "study.db"
+    trials = study.path / "trials"
+    search = str(study.asked.get("storage") or f"sqlite:///{study.path / 'study.db'}")
     board = "http://127.0.0.1:6006" if _answers(6006, "/data/environment") else ""
     optuna = "http://127.0.0.1:8080" if _answers(8080, "/api/meta") else ""
     return [
@@ -41,7 +42,7 @@ def tools(study: Snapshot, cluster: Cluster) -> list[Tool]:
             "it comes with the sweep's Ray",
         ),
         Tool("TensorBoard", "every curve of every trial", board, f"tensorboard --logdir {shlex.quote(str(trials))}"),
-        Tool("optuna-dashboard", "the search as Optuna sees it", optuna, f"optuna-dashboard sqlite:///{db}"),
+        Tool("optuna-dashboard", "the search as Optuna sees it", optuna, f"optuna-dashboard {shlex.quote(search)}"),
     ]
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from scbig_dist.cluster.study_schema import STUDY_SCHEMA
+from scbig_dist.cluster.study_schema import STUDY_SCHEMA, schema_of
 from scbig_dist.dashboard.files import number, read_json, read_yaml, text, whole
 from scbig_dist.dashboard.ranking import Group, Place, groups_of, places
 from scbig_dist.dashboard.sweep import Sweep, kernel_locks, sweep_of
@@ -262,8 +262,9 @@ def check_study(path: Path) -> Path:
         inside = sorted(str(each.parent) for each in path.glob("*/study.yaml"))
         remedy = f"it holds studies: {', '.join(inside[:4])}" if inside else "'scbig sweep … -o STUDY' writes one"
         raise UserError(f"dashboard {path}: no study (no study.yaml, no trials/); {remedy}")
-    schema = read_yaml(path / "study.yaml").value.get("schema", STUDY_SCHEMA)
-    if number(schema) != STUDY_SCHEMA:
+    asked = read_yaml(path / "study.yaml").value
+    schema = schema_of(asked)
+    if asked and number(schema) != STUDY_SCHEMA:
         raise UserError(
             f"dashboard {path}: study.yaml has schema {str(schema)[:20]}, this version reads {STUDY_SCHEMA}; "
             "install the version of scbig-dist that wrote it"

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import yaml
 
+from scbig_dist.cluster.objectives import Objective, usual_mode
 from scbig_dist.errors import UserError
 from scbig_dist.report import study_figures as figures
 from scbig_dist.report.document import Block, Code, Document, Heading, Picture, Text
+from scbig_dist.report.front import front_blocks
 from scbig_dist.report.printed import COSTS, read_published
 from scbig_dist.report.published import Comparison, compare
+from scbig_dist.report.ranking import competing
 from scbig_dist.report.reading import StudyFiles
 from scbig_dist.report.run import data_sentence, scores_blocks
 from scbig_dist.report.study_costs import points_blocks, ratio_picture, repeats_blocks, timed_blocks, workers_blocks
 from scbig_dist.report.tables import facts_table, published_table, trials_table
-from scbig_dist.report.wording import arrow, bare, is_missing, score, setting
+from scbig_dist.report.wording import bare, is_missing, score, setting
 from scbig_dist.settings import addresses
 
 UNSHOWN = ("name", "hash", "store_key", "schema")  # for machines; they stand in study.yaml
@@ -29,8 +32,17 @@ class Question:
     """What the study varies and what it ranks by."""
 
     axes: list[str]
-    column: str
-    mode: str
+    objectives: list[Objective]
+    """What the study ranks by; of two, their front."""
+
+    @property
+    def column(self) -> str:
+        """The first metric, a score."""
+        return self.objectives[0].name
+
+    @property
+    def mode(self) -> str:
+        return self.objectives[0].mode
 
 
 def study_document(study: StudyFiles) -> Document:
@@ -50,6 +62,7 @@ def study_document(study: StudyFiles) -> Document:
     document.add(*_left_out(study))
     document.add(*points_blocks(study), *repeats_blocks(study, question.axes), *workers_blocks(study))
     if study.asked.get("timed") != "only":  # what is only timed has no score to draw or to choose by
+        document.add(*front_blocks(study, question.axes, question.objectives))
         document.add(*_pictures(study, question, best))
         document.add(*_best(study, question, best))
     document.add(*_published(study, question))
@@ -58,26 +71,35 @@ def study_document(study: StudyFiles) -> Document:
 
 
 def question_of(study: StudyFiles) -> Question:
-    """Axes in the study's own order (columns of the table that are addresses), metric and direction."""
+    """Axes in the study's own order (columns of the table that are addresses), metrics and their directions."""
     known = set(addresses())
     asked = study.asked.get("axes") or {}
     axes = [a for a in asked if isinstance(a, str) and a in known]
     axes += [str(c) for c in study.trials.columns if c in known and c not in axes]
     axes = [a for a in axes if a in study.trials.columns]
-    asked_metric = study.asked.get("metric") or "val_pearson_delta"
-    metric = str(asked_metric[0] if isinstance(asked_metric, list) else asked_metric)
-    column = metric if metric.startswith(("val_", "test_")) or metric in study.trials else f"val_{metric}"
-    said = study.asked.get("mode") or ""
-    said = str(said[0] if isinstance(said, list) else said)
-    mode = {"max": "max", "min": "min"}.get(said)
-    return Question(axes, column, mode or ("max" if arrow(column) == "↑" else "min"))
+    metrics = _listed(study.asked.get("metric") or "val_pearson_delta")
+    modes = [*_listed(study.asked.get("mode")), "", ""]
+    objectives = []
+    for metric, mode in zip(metrics[:2], modes, strict=False):
+        column = metric if metric.startswith(("val_", "test_")) or metric in study.trials else f"val_{metric}"
+        known: Literal["max", "min"] | None = "max" if mode == "max" else "min" if mode == "min" else None
+        objectives.append(Objective(column, known or _mode(column)))
+    return Question(axes, objectives)
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else [] if value is None else [str(value)]
+
+
+def _mode(column: str) -> Literal["max", "min"]:
+    return "min" if bare(column) == "loss" else usual_mode(column)
 
 
 def best_trial(trials: pd.DataFrame, question: Question) -> str | None:
-    """The finished trial that validation ranks first; one stopped early had less training and does not compete."""
+    """The trial that validation ranks first, among finished ones of equal budget."""
     if not {"trial", "status", question.column} <= set(trials.columns):
         return None
-    done = trials[(trials["status"] == "finished") & trials[question.column].notna()]
+    done = trials[competing(trials, [question.column])]
     if done.empty:
         return None
     place = done[question.column].idxmax() if question.mode == "max" else done[question.column].idxmin()
@@ -169,7 +191,10 @@ def _best(study: StudyFiles, question: Question, best: str | None) -> list[Block
     chosen = f"Trial {best} ({settings}): {question.column} {score(row[question.column], bare(question.column))}, the "
     chosen += "highest" if question.mode == "max" else "lowest"
     blocks.append(
-        Text(chosen + " of the finished trials. It was chosen on validation; test was scored after the choice.")
+        Text(
+            chosen
+            + " of the finished trials of equal budget. It was chosen on validation; test was scored after the choice."
+        )
     )
     run = study.runs.get(best)
     n: Any = row.get("seeds")

@@ -12,6 +12,7 @@ from scbig_dist.metrics.summary import METRICS, best, counted
 from scbig_dist.report.document import Table
 from scbig_dist.report.printed import COSTS, INTERVAL
 from scbig_dist.report.published import DEVIATIONS, Comparison
+from scbig_dist.report.ranking import competing
 from scbig_dist.report.reading import RunFiles
 from scbig_dist.report.wording import (
     METHOD_ORDER,
@@ -34,11 +35,14 @@ CEILING = "noise ceiling"  # in no race
 SHOWN_COSTS = (
     "stage1_ms", "stage2_ms", "stage1_gb", "stage2_gb", "step_ms", "peak_mem_gb", "peak_gpu_gb", "n_parameters",
 )  # fmt: skip
-STATUS_ORDER = {"finished": 0, "stopped": 1, "failed": 2}
+STATUS_ORDER = {"finished": 1, "stopped": 2, "failed": 3}
 
 
 def trials_table(trials: pd.DataFrame, axes: list[str], column: str, mode: str, best: str | None) -> Table:
-    """One row per trial, finished ones first and best first, with the reason of a stopped or failed one."""
+    """One row per trial: the ranked ones, best first; then, without a rank, those that had less training or failed, and why.
+
+    Scores of an unranked trial stand in brackets. ±: standard deviation over a trial's seeds.
+    """
     ranked = _ranked(trials, column, mode)
     named = [column, *(f"{p}_{m}" for p in ("val", "test") for m in TRIAL_METRICS)]
     metrics = [c for c in dict.fromkeys(named) if c in ranked and ranked[c].notna().any()]
@@ -48,6 +52,7 @@ def trials_table(trials: pd.DataFrame, axes: list[str], column: str, mode: str, 
         "trial",
         *names,
         "status",
+        "rank",
         *axes,
         *(f"{m} {arrow(m)}" for m in metrics),
         *map(with_unit, costs),
@@ -57,17 +62,20 @@ def trials_table(trials: pd.DataFrame, axes: list[str], column: str, mode: str, 
     rows, strong = [], set()
     for i, trial in enumerate(ranked.to_dict("records")):
         cells = [str(trial.get("trial", i)), *(number(trial[n]) for n in names), str(trial.get("status", MISSING))]
+        cells.append(str(i + 1) if trial["_able"] else MISSING)
         cells += [setting(trial[a]) for a in axes]
-        cells += [score(trial[m], bare(m)) for m in metrics]
+        texts = [with_spread(trial, m) for m in metrics]
+        cells += [text if trial["_able"] or text == MISSING else f"({text})" for text in texts]
         cells += [number(trial[c]) for c in costs]
-        rows.append((*cells, duration(trial.get("seconds_total")), _why(trial)))
+        why = _why(trial) or ("" if trial["_able"] or trial.get("status") != "finished" else _unranked(trial, column))
+        rows.append((*cells, duration(trial.get("seconds_total")), why))
         if cells[0] == best:
             strong.add(i)
     return Table(
         columns=tuple(columns),
         rows=tuple(rows),
         numeric=frozenset(columns[len(names) + 2 : -1]),
-        caption=f"Ranked by {column}. Every metric of every trial: trials.parquet.",
+        caption=_caption(ranked, column),
         strong=frozenset(strong),
     )
 
@@ -75,9 +83,31 @@ def trials_table(trials: pd.DataFrame, axes: list[str], column: str, mode: str, 
 def _ranked(trials: pd.DataFrame, column: str, mode: str) -> pd.DataFrame:
     frame = trials.copy()
     status = frame["status"] if "status" in frame else pd.Series("", index=frame.index)
-    frame["_group"] = status.map(STATUS_ORDER).fillna(3)
+    frame["_able"] = competing(frame, [column])
+    frame["_group"] = status.map(STATUS_ORDER).fillna(4).where(~frame["_able"], 0)
     frame["_score"] = (frame[column] if mode == "min" else -frame[column]) if column in frame else 0.0
     return frame.sort_values(["_group", "_score"], kind="stable")
+
+
+def _caption(ranked: pd.DataFrame, column: str) -> str:
+    text = f"Ranked by {column}"
+    if not ranked["_able"].all():
+        text += (
+            ", among finished trials of equal budget; in brackets: scores of trials that had less training or lack it"
+        )
+    if f"{column}_sd" in ranked and ranked[f"{column}_sd"].notna().any():
+        text += ". ±: standard deviation over the seeds of a trial"
+    return f"{text}. Every metric of every trial: trials.parquet."
+
+
+def _unranked(trial: Mapping[Any, Any], column: str) -> str:
+    return f"not ranked: no {column}" if is_missing(trial.get(column)) else "not ranked: less budget than others"
+
+
+def with_spread(trial: Mapping[Any, Any], column: str) -> str:
+    """A score, and its standard deviation where the trial is a mean over seeds."""
+    text, spread = score(trial.get(column), bare(column)), trial.get(f"{column}_sd")
+    return text if is_missing(spread) or text == MISSING else f"{text} ± {score(spread, bare(column))}"
 
 
 def _why(trial: Mapping[Any, Any]) -> str:

@@ -6,10 +6,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import parse_qsl, urlsplit
 
 import pyarrow as pa
 
+from scbig_dist.errors import UserError
+
 BLOCK = 8 << 20  # bytes of a file read at once
+SECRET = re.compile(
+    r"passw|secret|token|(access|account)_?key|credential|^sig", re.IGNORECASE
+)  # names in a URI's query
 
 
 class Files(Protocol):
@@ -72,3 +78,18 @@ def only_batch(file: pa.NativeFile) -> pa.RecordBatch:
 def is_uri(place: str | Path) -> bool:
     """Whether a store is named by a URI (`s3://…`) and not by a path."""
     return isinstance(place, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", place) is not None
+
+
+def refuse_secrets(uri: str, what: str, remedy: str) -> None:
+    """UserError, in which it is not repeated, for a URI that holds a password or an access key: it would be kept on disk."""
+    try:
+        parts = urlsplit(uri)
+        named = [name for name, value in parse_qsl(parts.query) if value and SECRET.search(name)]
+        hidden = "a password" if parts.password else f"'{named[0]}'" if named else None
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:  # no URI that can be taken apart; whoever opens it says so
+        return
+    if hidden is not None:
+        raise UserError(
+            f"{what} {parts.scheme}://{host}{parts.path}: holds {hidden}, which files and logs would keep; {remedy}"
+        )

@@ -11,10 +11,11 @@ import pyarrow as pa
 from pyarrow import fs
 
 from scbig_dist.errors import UserError
-from scbig_dist.store.files import BLOCK, only_batch
+from scbig_dist.store.files import BLOCK, only_batch, refuse_secrets
 
 SCHEMES = "s3, gs, abfs, hdfs, file"
 CONNECT_S, SILENCE_S, ATTEMPTS = 5.0, 10.0, 3  # a dead S3 endpoint is known after half a minute at most
+ELSEWHERE = "leave it out: credentials come from the environment or the node's role (AWS_ACCESS_KEY_ID and the like)"
 GCS_S = 30  # Google's client would go on trying for a quarter of an hour
 
 
@@ -76,7 +77,8 @@ def told(what: str, uri: str) -> Iterator[None]:
 
 
 def open_system(uri: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a URI and the path in it."""
+    """The file system of a URI and the path in it; UserError for one with a secret in it."""
+    refuse_secrets(uri, "URI", ELSEWHERE)
     if uri.startswith("gs://") and "retry_limit_seconds" not in uri:
         uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds={GCS_S}"
     system, root = fs.FileSystem.from_uri(uri)
