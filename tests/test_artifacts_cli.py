@@ -74,9 +74,8 @@ def test_prune_spares_what_is_used_made_or_read(store, tmp_path, monkeypatch, ca
     with Shelf(root, run=str(tmp_path / "gone")) as shelf:
         shelf.put("de", "0123456789abcdef", {}, lambda beside: (beside / "x").write_text("x"))
         (tmp_path / "root/.making-pca-fedcba9876543210-0000000000000000-0").mkdir()
-        assert (
-            len(listed(monkeypatch, capsys, root, "--prune", "--unused", "--dry-run")) == 1
-        )  # the half: no run has it
+        unused = listed(monkeypatch, capsys, root, "--prune", "--unused", "--dry-run")
+        assert len(unused) == 1  # the half: no run has it
         with shelf.claim("modules", "fedcba9876543210"):
             (tmp_path / "root/unfinished/modules-fedcba9876543210").mkdir(parents=True)
             assert [e["kind"] for e in listed(monkeypatch, capsys, root, "--leftovers")] == ["pca"]
@@ -148,7 +147,8 @@ def test_a_sweep_remembers_where_its_artefacts_lie(store, tmp_path, monkeypatch,
     path = write_study(tmp_path / "s.py", axes={"align.lambda_corr": [0.1, 1.0]}, fixed=FAST)
     root, out = tmp_path / "root", tmp_path / "study"
     command = ["sweep", str(path), "-s", store, "-o", str(out)]
-    assert scbig(monkeypatch, capsys, *command, "--artifacts", str(root))[0] == 0
+    code, _, err = scbig(monkeypatch, capsys, *command, "--artifacts", str(root))
+    assert code == 0 and "shared artefacts were used 4 times instead of made" in err
     assert yaml.safe_load((out / "study.yaml").read_text())["artifacts"] == str(root)
     assert len(list(root.glob("autoencoder-*"))) == 1 and len(list(root.glob("flow-*"))) == 2
     assert not (out / "artifacts").exists()

@@ -150,6 +150,8 @@ def test_secrets_in_uris_are_refused_before_anything_keeps_them(tmp_path, store,
     words = {"study": "s.py", "output": "/mnt/x", "store": "/mnt/s", "set_": None, "storage": None, "artifacts": None}
     for option in ("store", "artifacts", "storage"):  # a job's record holds the words that it was asked with
         refused(lambda option=option: check_words(words | {option: uri}))
+    with pytest.raises(UserError, match=r"--storage sqlite:///x\.db: a path of this machine"):
+        check_words(words | {"storage": "sqlite:///x.db"})
     assert not (tmp_path / "out").exists()
 
 

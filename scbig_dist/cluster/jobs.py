@@ -165,8 +165,12 @@ def check_words(values: Mapping[str, Any]) -> None:
     given = parse_set(values.get("set_") or [])
     named = {"-o": str(values["output"]), "--store": values.get("store"), "--artifacts": values.get("artifacts")}
     named |= {f"--set {address}": given[address] for address in FILES if address in given}
-    if values.get("storage"):
-        refuse_password(values["storage"])
+    if storage := values.get("storage"):
+        refuse_password(storage)
+        if storage.startswith("sqlite:") and not storage.startswith("sqlite:////"):
+            raise UserError(
+                f"--storage {storage}: a path of this machine; give the one on the cluster, sqlite:////PATH.db"
+            )
     for option, value in named.items():
         if value and is_uri(value):
             refuse_secrets(value, option, ELSEWHERE)

@@ -78,6 +78,7 @@ def run_sweep(
     study = read_study(study_path, scale, n_trials)
     plan = make_plan(study, study_path, overrides or {})
     out = out.resolve()
+    database = choose_storage(storage, out)
     needs = _needs(plan)
     if dry_run:
         print_plan(plan, needs, None if address else [local_node()])
@@ -86,7 +87,6 @@ def run_sweep(
         return
     root = None if artifacts is None else settled_root(artifacts)
     _check_out(out, plan, resume)
-    database = choose_storage(storage, out)
     if database.url is not None:
         open_storage(database, out).engine.dispose()  # known to answer before Ray starts, which takes seconds
     if address is None:

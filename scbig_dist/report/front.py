@@ -65,7 +65,7 @@ def _figure(trials: list[dict[Any, Any]], front: list[dict[str, Any]], objective
     on_front = {row["trial"] for row in front}
     rest = [row for row in trials if row["trial"] not in on_front]
     for rows, colour, mark, line, label in (
-        (rest, COLOURS[0], "o", "none", "beaten in both"), (front, COLOURS[1], "D", (0, (2, 2)), "front"),
+        (rest, COLOURS[0], "o", "none", "beaten"), (front, COLOURS[1], "D", (0, (2, 2)), "front"),
     ):  # fmt: skip
         if not rows:
             continue
@@ -73,7 +73,19 @@ def _figure(trials: list[dict[Any, Any]], front: list[dict[str, Any]], objective
         spread = [0.0 if is_missing(row.get(f"{score}_sd")) else float(row[f"{score}_sd"]) for row in rows]
         if any(spread):
             panel.errorbar(x, y, yerr=spread, fmt="none", ecolor=colour, elinewidth=1.0, alpha=0.6)
-        panel.plot(x, y, color=colour, marker=mark, ls=line, lw=1.2, ms=6, mec="white", mew=0.6, label=label)
+        panel.plot(
+            x,
+            y,
+            color=colour,
+            marker=mark,
+            ls=line,
+            drawstyle="steps-post",
+            lw=1.2,
+            ms=6,
+            mec="white",
+            mew=0.6,
+            label=label,
+        )
     for row in front:
         panel.annotate(str(row["trial"]), (row[cost], row[score]), xytext=(5, 5), textcoords="offset points", fontsize=8, color=INK)  # fmt: skip
     panel.set_xlabel(_heading(objectives[1]))
