@@ -82,8 +82,8 @@ def question_of(study: StudyFiles) -> Question:
     objectives = []
     for metric, mode in zip(metrics[:2], modes, strict=False):
         column = metric if metric.startswith(("val_", "test_")) or metric in study.trials else f"val_{metric}"
-        known: Literal["max", "min"] | None = "max" if mode == "max" else "min" if mode == "min" else None
-        objectives.append(Objective(column, known or _mode(column)))
+        asked_mode: Literal["max", "min"] | None = "max" if mode == "max" else "min" if mode == "min" else None
+        objectives.append(Objective(column, asked_mode or _mode(column)))
     return Question(axes, objectives)
 
 
