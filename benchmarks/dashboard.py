@@ -27,6 +27,7 @@ import numpy as np
 import yaml
 
 from benchmarks.common import Timing, table, write_section
+from scbig_dist.cluster.study_schema import STUDY_SCHEMA
 from scbig_dist.config import Config
 from scbig_dist.settings import flatten
 
@@ -49,7 +50,7 @@ def make_study() -> None:
     }
     (STUDY / "trials").mkdir(parents=True)
     asked = {
-        "schema": 1,
+        "schema": STUDY_SCHEMA,
         "n_trials": N_TRIALS + 50,
         "axes": axes,
         "points": {},
