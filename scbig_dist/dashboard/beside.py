@@ -122,6 +122,10 @@ def published_blocks(study: Snapshot) -> list[Block]:
         numeric = frozenset(i for i, column in enumerate(table.columns) if column in table.numeric)
         left = len(comparison.rows) - len(ours.rows)
         caption = f"The paper's {comparison.printed_as}. Its hardware: {comparison.hardware}. {table.caption}"
+        if not ours.rows:
+            said = f"{caption.strip()} None of its {left} values has a finished trial of ours with these settings."
+            blocks.append(Text(f"published-{comparison.table}", said, "note"))
+            continue
         caption += f" {left} more published values have no finished trial of ours with these settings." if left else ""
         blocks.append(
             Table(f"published-{comparison.table}", table.columns, table.rows, numeric, caption=caption.strip())

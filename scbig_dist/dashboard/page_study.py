@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from scbig_dist.dashboard.beside import best_of_baselines, best_table, trial_href
@@ -78,7 +79,13 @@ def _tiles(view: View) -> tuple[Tile, ...]:
 
 
 def _about(seconds: float | None) -> str:
-    return "unknown" if seconds is None else "none" if seconds == 0 else f"about {duration(seconds)}"
+    """No more exact than it is known: whole minutes from one minute on."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 60:
+        return "none" if seconds == 0 else f"about {seconds:.0f} s"
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    return f"about {hours} h {minutes:02d} min" if hours else f"about {minutes} min"
 
 
 def _busy_note(view: View, busy: int, at_once: int) -> str:
@@ -184,7 +191,10 @@ def _sharing(study: Snapshot) -> Block:
             "What trials share (autoencoders, modules) and the time it saved appears once a trial has ended.",
             "empty",
         )
-    rows = tuple((kind, f"{made:,}", f"{reused:,}", duration(saved)) for kind, made, reused, saved in shared.kinds)
+    rows = tuple(
+        (kind, f"{made:,}", f"{reused:,}", duration(saved) if reused else "–")
+        for kind, made, reused, saved in shared.kinds
+    )
     return Table("sharing", ("artefact", "made", "reused", "saved"), rows, frozenset({1, 2, 3}),
                  caption="Saved: what making it had cost the trial that made it.")  # fmt: skip
 

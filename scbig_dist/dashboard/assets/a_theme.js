@@ -2,8 +2,8 @@
 (function () {
   "use strict";
   const INK = {
-    light: { ink: "#1c2126", soft: "#5b6570", grid: "rgba(120,132,144,0.22)", line: "#c5ccd3", back: "rgba(0,0,0,0)", hover: "#ffffff" },
-    dark: { ink: "#e6e9ec", soft: "#a3adb7", grid: "rgba(150,162,174,0.18)", line: "#46505a", back: "rgba(0,0,0,0)", hover: "#232a31" },
+    light: { ink: "#1c2126", soft: "#5b6570", grid: "rgba(120,132,144,0.22)", line: "#c5ccd3", page: "#ffffff", back: "rgba(0,0,0,0)", hover: "#ffffff" },
+    dark: { ink: "#e6e9ec", soft: "#a3adb7", grid: "rgba(150,162,174,0.18)", line: "#46505a", page: "#12161a", back: "rgba(0,0,0,0)", hover: "#232a31" },
   };
 
   function template(name) {
@@ -15,6 +15,7 @@
       font: font, paper_bgcolor: c.back, plot_bgcolor: c.back, xaxis: axis, yaxis: axis,
       legend: { bgcolor: c.back, font: { size: 12, color: c.ink } },
       hoverlabel: { bgcolor: c.hover, bordercolor: c.line, font: { color: c.ink, size: 12 }, align: "left" },
+      annotationdefaults: { bgcolor: c.page, borderpad: 1 },  // lines pass beneath labels
       modebar: { bgcolor: c.back, color: c.soft, activecolor: c.ink },
     } };
   }
