@@ -22,11 +22,11 @@ from benchmarks.fault_cluster import Nodes, make_store, write_study
 from benchmarks.fault_sweep import KINDS, Fault, Sweep
 
 GOAL = 40  # faults
-EVERY_S = (3.0, 10.0)  # between two faults, once the sweep trains again
-RATES = {1: (1e-3, 2e-3, 3e-3, 4e-3), 2: (1e-3, 2e-3, 3e-3)}  # of the flow, a trial each, by workers
+EVERY_S = (2.0, 7.0)  # between two faults, once the sweep trains again
+RATES = {1: (1e-3, 2e-3, 3e-3, 4e-3), 2: (1e-3, 2e-3)}  # of the flow, a trial each, by workers
 # Seconds at the speed of each, so that a log with a line per second shows what is repeated.
 INTERVALS = {1: 500, 2: 250}  # updates between checkpoints, by workers
-STEPS = {1: 6_000, 2: 3_000}  # of the flow: two per update
+STEPS = {1: 5_000, 2: 2_500}  # of the flow: two per update
 PEACE_S = 240  # at the end, in which the sweep at hand is left to finish
 
 
@@ -90,7 +90,7 @@ def _body(faults: list[Fault], found: list[Found], wrong: list[str], seed: int) 
         return sum(getattr(each, field) for each in found)
 
     return (
-        f"`python -m benchmarks.faults --seed {seed}`: {len(found)} sweeps of three or four trials, of one worker or of two in turn ("
+        f"`python -m benchmarks.faults --seed {seed}`: {len(found)} sweeps of four trials of one worker or two of two in turn ("
         "1,500 simulated cells × 80 genes, one thread each) on `ray.cluster_utils.Cluster`, a head that trains nothing and two nodes "
         f"of two CPUs. A checkpoint every {INTERVALS[1]} updates, of two workers {INTERVALS[2]}. *Back*: seconds from the fault to the study's next checkpoint or "
         "ended trial.\n\n"

@@ -12,6 +12,7 @@ from ray.tune import Callback
 from scbig_dist.artifacts import write_text
 from scbig_dist.cluster.attempts import ATTEMPTS
 from scbig_dist.cluster.causes import killed, node_died
+from scbig_dist.cluster.leftovers import Leftovers
 from scbig_dist.cluster.resources import check_placeable, needs_of, nodes
 from scbig_dist.cluster.search import StudySearch
 from scbig_dist.cluster.show import Board
@@ -44,6 +45,7 @@ class Deaths(Callback):
         self._dir, self._search, self._board = study_dir, search, board
         self._records: dict[str, _Record] = {}
         self._looked = time.time()
+        self._leftovers = Leftovers(study_dir)
         self._said: set[tuple[str, str]] = set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -78,11 +80,12 @@ class Deaths(Callback):
         write_row(self._dir, make_row(run, task["name"], task["values"], "failed", reason, line))
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Say of a trial, once, that it cannot be placed any more, or gives no sign of life."""
+        """Say of a trial, once, that it cannot be placed any more, or gives no sign of life; give back what the dead still hold."""
         now = time.time()
         if now - self._looked < LOOK_S:
             return
         self._looked = now
+        self._leftovers.remove(now)
         room = nodes()
         for trial in trials:
             name = trial.config["trial"]
