@@ -21,7 +21,7 @@ from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.train.log import PROGRESS
 
-DEATHS = 3  # of a trial's process, one after the other without a checkpoint between them, are the trial's end
+DEATHS = 5  # of its process, one after the other without a checkpoint between them, end a trial: it starts for seconds, in which it may be struck again
 LOOK_S = 20.0  # between two looks at trials that may stand still
 STUCK_S = 15 * 60.0  # without a sign of life
 SIGNS = (PROGRESS, "metrics.jsonl", "setup.json", "config.yaml", ATTEMPTS)

@@ -38,7 +38,7 @@ from scbig_dist.train.run import check_free
 
 TIMEOUT_S = 86_400  # ranks wait at a barrier while another trial trains the autoencoder that they share
 ONE_MESSAGE_MB = 4096  # more than any model's gradients
-RESTARTS = 2  # of a training that lost workers, one after the other without a checkpoint between them
+RESTARTS = 4  # of a training that lost workers, one after the other without a checkpoint between them
 
 
 class RayWorkerContext:
