@@ -97,7 +97,7 @@ def conditions(work: Path, split: str, seeds: Sequence[int]) -> pd.DataFrame:
             one_run = pd.read_parquet(run).assign(seed=seed)
             own = run.parent.name
             first = not found
-            mine = one_run["method"].isin({"scBIG", own}) if own in METHODS else False
+            mine = one_run["method"].isin({"scBIG", own.split(",")[0]}) if own in METHODS else False
             kept = one_run[mine].assign(method=own)
             found += [kept, *([one_run[~one_run["method"].isin(set(METHODS))]] if first else [])]
         frames += found
