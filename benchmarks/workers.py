@@ -69,6 +69,7 @@ def steps(folder: Path, store: str, rounds: int) -> tuple[list[list[str]], list[
     contestants: dict[str, tuple[Config, bool]] = {"bare": (one, False), "worker": (one, True), "two": (two, True)}
     taken = {stage: {name: Timing() for name in [*contestants, "apart"]} for stage in STAGES}
     spawn = multiprocessing.get_context("spawn")
+    os.environ["RAY_worker_niceness"] = "0"  # else Ray's workers give way to whatever else runs, and the bare loop does not
     with ray_session(cpus=2), ProcessPoolExecutor(2, mp_context=spawn) as pool:
         for round_ in range(rounds):
             summaries = list(pool.map(bare, [half] * 2, [folder / f"apart-{round_}-{i}" for i in range(2)]))
@@ -156,7 +157,8 @@ def main() -> None:
         "`python -m benchmarks.workers`: the same training (configs/cpu_small.yaml with 256 cells per update in stage 1 and "
         "4 micro-batches of 256 in stage 2; 6,000 simulated cells × 1,000 genes) by `train_run` in this process, on one Ray "
         "Train worker and on two that share the update, one thread each, in turn. Milliseconds per update. *Two halves apart*: two processes at the same time that train "
-        "half of an update each and never speak to each other, without Ray: what two cores with one memory allow.\n\n"
+        "half of an update each and never speak to each other, without Ray: what two cores with one memory allow. Ray's workers "
+        "run at the priority of the bare loop (`RAY_worker_niceness=0`).\n\n"
         + table(
             [
                 "stage",
