@@ -69,7 +69,9 @@ def steps(folder: Path, store: str, rounds: int) -> tuple[list[list[str]], list[
     contestants: dict[str, tuple[Config, bool]] = {"bare": (one, False), "worker": (one, True), "two": (two, True)}
     taken = {stage: {name: Timing() for name in [*contestants, "apart"]} for stage in STAGES}
     spawn = multiprocessing.get_context("spawn")
-    os.environ["RAY_worker_niceness"] = "0"  # else Ray's workers give way to whatever else runs, and the bare loop does not
+    os.environ.update(
+        RAY_worker_niceness="0"
+    )  # else Ray's workers give way to whatever else runs, and the bare loop does not
     with ray_session(cpus=2), ProcessPoolExecutor(2, mp_context=spawn) as pool:
         for round_ in range(rounds):
             summaries = list(pool.map(bare, [half] * 2, [folder / f"apart-{round_}-{i}" for i in range(2)]))
