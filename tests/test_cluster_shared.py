@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,12 @@ def test_a_folder_that_a_node_has_for_itself_is_refused_and_a_shared_one_is_not(
     file.write_text("A\tB\t1\n")
     with pytest.raises(UserError, match=r"--address: node [\d.]+ does not see .*priors\.tsv"):
         require_shared(tmp_path / "study", [file], "the priors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_node_that_died_while_it_was_asked_is_in_nobodys_way(connected, tmp_path):
+    gone = replace(living_nodes()[-1], id="e" * 56)
+    require_shared(tmp_path / "study", [], "--output", nodes=[*living_nodes(), gone])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from scbig_dist.store.schema import MANIFEST
 from scbig_dist.train.experiment import STAND_INS
 
 HERE = "this machine"
+LEAVE_S = 10.0  # until Ray knows of a node that died that it did
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def look(folder: Path, files: Mapping[str, int], nodes: Sequence[Node]) -> list[
         for node in nodes:
             silent = next((each for each in (written[node.id], seen[node.id]) if isinstance(each, Unanswered)), None)
             if silent is not None:
-                sights.append(Sight(node.address, str(silent), ()))
+                if not _has_left(node):  # one that has just died is in nobody's way
+                    sights.append(Sight(node.address, str(silent), ()))
             else:
                 sights.append(Sight(node.address, written[node.id] or "", tuple(seen[node.id])))
         return sights
@@ -81,6 +84,15 @@ def require_shared(out: Path, files: Sequence[Path], what: str, nodes: Sequence[
             if os.path.basename(path).startswith(".scbig-seen-"):
                 raise UserError(f"{folder}: {_named(sight)} does not see what another node writes there; {remedy}")
             raise UserError(f"--address: {_named(sight)} does not see {path}; {remedy}")
+
+
+def _has_left(node: Node) -> bool:
+    end = time.monotonic() + LEAVE_S
+    while any(each.id == node.id for each in living_nodes()):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.5)
+    return True
 
 
 def _named(sight: Sight) -> str:
