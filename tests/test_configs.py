@@ -19,7 +19,7 @@ from scbig_dist.settings import addresses, load_config, read_values, with_values
 ROOT = Path(__file__).resolve().parents[1]
 PRESETS = sorted((ROOT / "configs").glob("*.yaml"))
 STUDIES = sorted((ROOT / "tune").glob("*.py"))
-N_REPEATED = {"ablation.py": 2}  # one way of pooling targets, and one of their vectors, is what `full` has
+N_REPEATED = {"ablation.py": 3}  # a way of pooling tokens, one of targets, and their vectors are what `full` has
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.name)
