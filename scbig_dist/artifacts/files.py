@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scbig_dist.store.disk import sync_directory
+from scbig_dist.store.disk import replace_content, sync_directory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,15 +38,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """`write_text` for bytes."""
-    beside = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    replace_content(path, content, path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}"))
 
 
 def sync_tree(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -24,11 +25,8 @@ class Mark:
 
 def dots(panels: Sequence[tuple[str, Sequence[Mark]]]) -> Figure:
     """A panel per metric, a dot and its interval per point; the first point's value is a thin line to compare with."""
-    labels = [mark.label for mark in panels[0][1]]
-    widest = max(map(len, labels))
-    figure, axes = canvas(2.5 * len(panels) + 0.075 * widest + 0.4, 0.34 * len(labels) + 1.0, len(panels))
-    for i, (panel, (metric, marks)) in enumerate(zip(axes, panels, strict=True)):
-        panel.grid(axis="y", visible=False)
+    figure, axes = _rows([mark.label for mark in panels[0][1]], len(panels))
+    for panel, (metric, marks) in zip(axes, panels, strict=True):
         for place, mark in enumerate(marks):
             if mark.value is None:
                 panel.text(0.5, place, "–", ha="center", va="center", color=INK, transform=panel.get_yaxis_transform())
@@ -38,20 +36,14 @@ def dots(panels: Sequence[tuple[str, Sequence[Mark]]]) -> Figure:
             panel.plot(mark.value, place, "o", color=COLOURS[0], ms=6, mec="white", mew=0.6, zorder=3)
         if marks[0].value is not None:
             panel.axvline(marks[0].value, color=FAINT, lw=0.9, ls=(0, (4, 3)), zorder=1)
-        panel.set_yticks(range(len(labels)), labels if i == 0 else [""] * len(labels))
-        panel.set_ylim(len(labels) - 0.5, -0.5)
-        panel.xaxis.set_major_locator(MaxNLocator(4))
         panel.set_xlabel(with_unit(metric) if metric in UNITS else f"{metric} {arrow(metric)}")
     return figure
 
 
 def bars(panels: Sequence[tuple[str, Sequence[Mark]]]) -> Figure:
     """A panel per cost, a bar from zero per point with its number."""
-    labels = [mark.label for mark in panels[0][1]]
-    widest = max(map(len, labels))
-    figure, axes = canvas(2.5 * len(panels) + 0.075 * widest + 0.4, 0.34 * len(labels) + 1.0, len(panels))
+    figure, axes = _rows([mark.label for mark in panels[0][1]], len(panels))
     for i, (panel, (cost, marks)) in enumerate(zip(axes, panels, strict=True)):
-        panel.grid(axis="y", visible=False)
         most = max((mark.value or 0.0 for mark in marks), default=0.0)
         for place, mark in enumerate(marks):
             panel.barh(place, mark.value or 0.0, height=0.6, color=COLOURS[i % 2])
@@ -64,8 +56,17 @@ def bars(panels: Sequence[tuple[str, Sequence[Mark]]]) -> Figure:
                 fontsize=8,
             )
         panel.set_xlim(0, 1.22 * most or 1.0)
+        panel.set_xlabel(with_unit(cost))
+    return figure
+
+
+def _rows(labels: Sequence[str], n_panels: int) -> tuple[Figure, Sequence[Axes]]:
+    """Panels side by side with a row per label from the top, named at the left."""
+    widest = max(map(len, labels))
+    figure, axes = canvas(2.5 * n_panels + 0.075 * widest + 0.4, 0.34 * len(labels) + 1.0, n_panels)
+    for i, panel in enumerate(axes):
+        panel.grid(axis="y", visible=False)
         panel.set_yticks(range(len(labels)), labels if i == 0 else [""] * len(labels))
         panel.set_ylim(len(labels) - 0.5, -0.5)
         panel.xaxis.set_major_locator(MaxNLocator(4))
-        panel.set_xlabel(with_unit(cost))
-    return figure
+    return figure, axes

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scbig_dist.errors import UserError
-from scbig_dist.store.disk import sync_directory
+from scbig_dist.store.disk import replace_content, sync_directory
 from scbig_dist.store.schema import CHECKSUM, MANIFEST
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -77,15 +77,7 @@ def annexe(store: Path) -> Iterator[Path]:
 
 def replace_file(path: Path, text: str) -> None:
     """The old text or the new for whoever reads, and the new on disk when this returns."""
-    beside = path.with_name(f".append-{path.name}")
-    try:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    replace_content(path, text.encode(), path.with_name(f".append-{path.name}"))
     sync_directory(path.parent)
 
 
