@@ -7,8 +7,9 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,17 @@ def _binaries() -> Path | None:
     return found[-1].parent if found else None if on_path is None else Path(on_path).parent
 
 
+@dataclass(frozen=True)
+class Server:
+    url: str
+    """Of an empty database on loopback that asks for PASSWORD."""
+    start: Callable[[], None]
+    stop: Callable[[], None]
+
+
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """URL of an empty database on loopback that asks for PASSWORD; skips where no server is installed."""
+def postgres_server() -> Iterator[Server]:
+    """A server that runs; skips where none is installed."""
     programs = _binaries()
     if programs is None:
         pytest.skip("no PostgreSQL server is installed (apt-get install postgresql)")
@@ -47,11 +56,16 @@ def postgres_server() -> Iterator[str]:
         data = str(folder / "data")
         call("initdb", "-D", data, "-U", "scbig", "-A", "scram-sha-256", f"--pwfile={folder / 'password'}", "--no-sync")
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-        call("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
+        server = Server(
+            f"postgresql://scbig@127.0.0.1:{port}/postgres",
+            lambda: call("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start"),
+            lambda: call("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop"),
+        )
+        server.start()
         try:
-            yield f"postgresql://scbig@127.0.0.1:{port}/postgres"
+            yield server
         finally:
-            call("pg_ctl", "-D", data, "-m", "immediate", "stop")
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from training_cases import TINY, make_store
 
+from scbig_dist.evaluate import validation_scores
 from scbig_dist.settings import addresses, build_config
 from scbig_dist.train.context import LocalContext
 from scbig_dist.train.experiment import open_experiment, settle
@@ -18,6 +19,7 @@ from scbig_dist.train.inputs import planned
 from scbig_dist.train.run import train_run
 
 ALL = {"pca", "modules", "autoencoder", "latents", "shift", "flow"}
+PLANNED = ALL | {"scores"}  # made of the flow, by whoever scores the run
 BEHIND_MODULES = ALL - {"pca"}
 BEHIND_AUTOENCODER = {"autoencoder", "latents", "flow"}
 BASE = TINY | {"shift.head": "network", "shift.steps": 10, "autoencoder.epochs": 1, "flow.steps": 8}
@@ -54,10 +56,11 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "shift.own_gene": ("measured", {"flow"}),
     "evaluate.n_val_cells": (9, {"flow"}),
     "flow.validate_every": (40, {"flow"}),
+    # How a trained flow is followed, and how often.
+    "flow.solver": ("rk4", {"scores"}),
+    "flow.solver_steps": (5, {"scores"}),
+    "evaluate.n_cells": (20, {"scores"}),
     # Nothing that is kept depends on these.
-    "flow.solver": ("rk4", set()),
-    "flow.solver_steps": (5, set()),
-    "evaluate.n_cells": (20, set()),
     "train.threads": (2, set()),
     "train.checkpoint_every": (7, set()),
     "train.memory_gb": (1.0, set()),
@@ -83,8 +86,9 @@ def keys(store: str, **values: Any) -> dict[str, str]:
 def test_a_setting_renews_what_depends_on_it_alone(store, address):
     value, expected = CHANGES[address]
     before, after = keys(store), keys(store, **{address: value})
-    assert before.keys() == ALL
-    assert {kind for kind in ALL if before[kind] != after[kind]} == expected
+    assert before.keys() == PLANNED
+    expected = expected | {"scores"} if "flow" in expected else expected
+    assert {kind for kind in PLANNED if before[kind] != after[kind]} == expected
 
 
 def test_every_section_that_a_run_reads_is_looked_at():
@@ -105,6 +109,25 @@ def test_another_file_of_the_same_name_is_another_key(store, tmp_path):
     ppi.write_text("protein1\tprotein2\tcombined_score\n" + f"{genes[0]}\t{genes[2]}\t901\n")
     third = keys(store, **values)
     assert {kind for kind in ALL if second[kind] != third[kind]} == BEHIND_MODULES
+
+
+def test_validation_scores_are_made_once_per_flow_and_number_of_cells(store, tmp_path):
+    root = tmp_path / "root"
+    table = {}
+    for name, values in (("first", {}), ("same", {"train.checkpoint_every": 5}), ("more", {"evaluate.n_cells": 20})):
+        config = settle(build_config({"store": store, **BASE, "evaluate.n_cells": 10, **values}))
+        train_run(config, tmp_path / name, LocalContext(), artifact_root=root, progress=False)
+        table[name] = validation_scores(tmp_path / name, root)
+    made = sorted(root.glob("scores-*"))
+    assert len(made) == 2 and table["first"] == table["same"] != table["more"]
+    assert table["more"] == validation_scores(tmp_path / "more", None)  # scored anew
+    # It is read, not made again; what is damaged is made again.
+    [of_first] = [each for each in made if json.loads((each / "artifact.json").read_text())["inputs"]["n_cells"] == 10]
+    before = (of_first / "artifact.json").stat().st_mtime_ns
+    assert validation_scores(tmp_path / "same", root) == table["first"]
+    assert (of_first / "artifact.json").stat().st_mtime_ns == before
+    (of_first / "scores.json").write_text("{}")
+    assert validation_scores(tmp_path / "same", root) == table["first"]
 
 
 @pytest.mark.parametrize("head", ["none", "network"])

@@ -118,6 +118,7 @@ def test_dry_run_says_what_is_shared_and_what_is_there(store, tmp_path, monkeypa
     assert cells["modules"] == ["2", "3", "(2×)", "1"]
     assert cells["autoencoder"] == ["2", "3", "(2×)", "1"]
     assert cells["flow"] == ["6", "1", "(6×)", "1"]
+    assert cells["scores"] == ["6", "1", "(6×)", "0"]  # the run was trained, not scored
     assert not (tmp_path / "study").exists()
 
 
@@ -151,6 +152,7 @@ def test_a_sweep_remembers_where_its_artefacts_lie(store, tmp_path, monkeypatch,
     assert code == 0 and "shared artefacts were used 4 times instead of made" in err
     assert yaml.safe_load((out / "study.yaml").read_text())["artifacts"] == str(root)
     assert len(list(root.glob("autoencoder-*"))) == 1 and len(list(root.glob("flow-*"))) == 2
+    assert len(list(root.glob("scores-*"))) == 2
     assert not (out / "artifacts").exists()
     for trial in ("0000", "0001"):
         used = json.loads((out / "trials" / trial / "run.json").read_text())["artifacts"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,10 @@ from cluster_cases import Head, TwoNodes, wait_for
 from store_cases import config, screen, write
 from training_cases import make_store, write_study
 
-from scbig_dist.cluster import on_node
+from scbig_dist.cluster import newcomers, on_node
 from scbig_dist.cluster.ask import Unanswered, ask, living_nodes
 from scbig_dist.cluster.build import build_on_ray
+from scbig_dist.cluster.newcomers import Newcomers
 from scbig_dist.cluster.plan import make_plan
 from scbig_dist.cluster.session import ray_session
 from scbig_dist.cluster.shared import require_shared
@@ -94,6 +96,39 @@ def test_a_training_or_a_sweep_whose_files_not_all_nodes_see_is_refused(connecte
             start()
         assert "\n" not in str(error.value)
     assert [path.name for path in private.iterdir() if path.name == "out"] == []
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_node_that_joins_without_the_sweeps_storage_is_said_once(connected, private, tmp_path, own):
+    study = (private if own else tmp_path) / "study"
+    study.mkdir()
+    (study / "study.yaml").write_text("schema: 2\n")
+    head, other = living_nodes()
+    said: list[str] = []
+    watch = Newcomers(study, [head], said.append)
+
+    def answered() -> bool:
+        watch.look()
+        return not watch._asked
+
+    wait_for(answered)
+    watch.look()
+    if own:
+        [line] = said
+        assert line.startswith(f"node {other.address} has joined and does not see {study / 'study.yaml'}: ")
+        assert "\n" not in line
+    else:
+        assert said == []
+
+
+def test_a_trial_waits_for_storage_that_is_not_there_yet(tmp_path, monkeypatch):
+    monkeypatch.setattr(newcomers, "LOOK_S", 0.05)
+    study = tmp_path / "study"
+    with pytest.raises(OSError, match=f"does not see {study}: mount"):
+        newcomers.await_storage(study, seconds=0.2)
+    study.mkdir()
+    threading.Timer(0.3, (study / "study.yaml").touch).start()
+    newcomers.await_storage(study, seconds=20)
 
 
 def test_what_a_node_sees_is_told_by_size(tmp_path):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
+import pandas as pd
 import pytest
 import yaml
 from cluster_cases import free_port
-from database_cases import PASSWORD, postgres_server
+from database_cases import PASSWORD, Server, postgres_server
+from optuna.exceptions import StorageInternalError
 from test_cluster_search import Sitting, plan_of
 from training_cases import make_store, write_study
 
 from scbig_dist.artifacts.place import settled_root
+from scbig_dist.cluster import storage as database
 from scbig_dist.cluster import tune
 from scbig_dist.cluster.jobs import check_words
 from scbig_dist.cluster.plan import Plan
@@ -32,9 +36,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
+def server() -> Iterator[Server]:
+    with postgres_server() as made:
+        yield made
 
 
 def begin(out: Path, plan: Plan, url: str | None) -> Storage:
@@ -57,18 +61,18 @@ def test_a_study_goes_on_in_postgresql_and_shares_the_database_with_others(tmp_p
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     plan = plan_of(tmp_path, store, axes=AXES, sampler="tpe", n_trials=4)
     one, two, own = tmp_path / "a/out", tmp_path / "b/out", tmp_path / "own"
-    for out, url in ((one, server), (two, server), (own, None)):
+    for out, url in ((one, server.url), (two, server.url), (own, None)):
         begin(out, plan, url)
     first = search(one, plan, [0.1, 0.2])
     assert search(two, plan, [0.1, 0.2, 0.3, 0.4]) == search(own, plan, [0.1, 0.2, 0.3, 0.4])
-    assert begin(one, plan, None) == begin(one, plan, server) == kept_storage(one)  # a sitting later, named or not
+    assert begin(one, plan, None) == begin(one, plan, server.url) == kept_storage(one)  # a sitting later, named or not
     assert first + search(one, plan, [0.3, 0.4], first=2) == [t.params for t in open_study(own).trials]
     assert (own / "study.db").exists() and not (one / "study.db").exists() and not (two / "study.db").exists()
     assert (
         [t.value for t in open_study(one).trials] == [t.value for t in open_study(two).trials] == [0.1, 0.2, 0.3, 0.4]
     )
     kept = (one / "study.yaml").read_text()
-    assert yaml.safe_load(kept)["storage"] == server and PASSWORD not in kept
+    assert yaml.safe_load(kept)["storage"] == server.url and PASSWORD not in kept
 
 
 def open_study(out: Path) -> optuna.Study:
@@ -79,7 +83,7 @@ def open_study(out: Path) -> optuna.Study:
 def test_a_database_refuses_in_one_line_without_the_right_password(tmp_path, server, monkeypatch):
     monkeypatch.setenv("PGPASSWORD", "wrong")
     with pytest.raises(UserError, match=r"password authentication failed.*PGPASSWORD or ~/.pgpass set\?") as error:
-        open_storage(Storage(server, "x"), tmp_path)
+        open_storage(Storage(server.url, "x"), tmp_path)
     assert "\n" not in str(error.value) and "wrong" not in str(error.value)
 
 
@@ -129,6 +133,57 @@ def test_storage_names_the_driver_that_is_missing(tmp_path):
     for url in ("mysql+mysqldb://me@host/db", "nosuch://host/db"):
         with pytest.raises(UserError, match=r"no driver for this database \(.*pip install 'psycopg\[binary\]'"):
             open_storage(Storage(url, "x"), tmp_path)
+
+
+def test_a_database_that_goes_away_for_a_while_costs_the_search_nothing(tmp_path, store, server, monkeypatch, caplog):
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    plan, out = plan_of(tmp_path, store, axes=AXES, sampler="tpe", n_trials=3), tmp_path / "out"
+    storage = begin(out, plan, server.url)
+    sitting = Sitting(out, plan)
+    task = sitting.begin("t0")
+    server.stop()
+    threading.Timer(2.0, server.start).start()
+    sitting.end("t0", task, 0.5)  # waits for it
+    assert [record.message for record in caplog.records if "does not answer" in record.message] == [
+        f"--storage {server.url}: the database does not answer; the search waits for it, up to 600 s"
+    ]
+    sitting.end("t1", sitting.begin("t1"), 0.6)
+    assert [trial.value for trial in open_study(out).trials] == [0.5, 0.6]
+    # One that does not come back: what was told before is there, and the sweep says how to go on.
+    monkeypatch.setattr(database, "PATIENCE_S", 0.5)
+    server.stop()
+    try:
+        with pytest.raises(StorageInternalError):
+            sitting.begin("t2")
+    finally:
+        server.start()
+    assert len(open_storage(storage, out).get_all_studies()) >= 1
+
+
+@pytest.mark.ray
+def test_a_sweep_whose_database_is_gone_for_good_ends_in_one_line_and_goes_on_later(
+    tmp_path, store, server, monkeypatch
+):
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    monkeypatch.setattr(database, "PATIENCE_S", 0.5)
+    path, out = write_study(tmp_path / "s.py", axes={"flow.lr": [1e-3, 2e-3]}, at_once=1), tmp_path / "out"
+    gone = threading.Thread(target=_stop_after, args=(server, out / "trials" / "0000" / "config.yaml"))
+    gone.start()
+    with pytest.raises(
+        UserError, match=r"the database does not answer any more; .*: start it, then go on with --resume"
+    ) as error:
+        run_sweep(path, out, {"store": store}, storage=server.url)
+    gone.join()
+    assert "\n" not in str(error.value)
+    server.start()
+    run_sweep(path, out, {"store": store}, resume=True)
+    assert pd.read_parquet(out / "trials.parquet")["status"].tolist() == ["finished", "finished"]
+
+
+def _stop_after(server: Server, file: Path) -> None:
+    while not file.exists():
+        time.sleep(0.05)
+    server.stop()
 
 
 SECRETS = ("s3://AKIA:hush-hush@bucket/x", "s3://bucket/x?secret_key=hush-hush", "abfs://c@a/x?sas_token=hush-hush")

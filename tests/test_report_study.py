@@ -11,6 +11,7 @@ import pytest
 import yaml
 from report_cases import HARDWARE, write_study
 
+from scbig_dist.errors import UserError
 from scbig_dist.report import write_report
 from scbig_dist.report.markdown import to_markdown
 from scbig_dist.report.printed import read_published
@@ -196,6 +197,16 @@ def test_both_hardware_lines_are_shown(grid: Path):
 def test_unknown_published_table_is_said_with_the_nearest(tmp_path: Path):
     path = write_study(tmp_path / "s", GRID, published="scaling_hvgs")
     assert "did you mean 'scaling\\_hvg'" in markdown_of(path)
+
+
+@pytest.mark.parametrize("schema", ["3", "later"])
+def test_a_study_of_a_later_version_is_refused(tmp_path, schema):
+    path = write_study(tmp_path / "study", GRID)
+    with open(path / "study.yaml", "a") as file:
+        file.write(f"schema: {schema}\n")
+    with pytest.raises(UserError, match=f"has schema {schema}, this version reads up to 2; install"):
+        write_report(path)
+    assert not (path / "report").exists()
 
 
 @pytest.mark.parametrize("name", ["trials.parquet", "study.yaml"])

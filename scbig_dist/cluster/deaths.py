@@ -10,9 +10,11 @@ from typing import Any
 from ray.tune import Callback
 
 from scbig_dist.artifacts import write_text
+from scbig_dist.cluster.ask import living_nodes
 from scbig_dist.cluster.attempts import ATTEMPTS
 from scbig_dist.cluster.causes import killed, node_died
 from scbig_dist.cluster.leftovers import Leftovers
+from scbig_dist.cluster.newcomers import Newcomers
 from scbig_dist.cluster.resources import check_placeable, needs_of, nodes
 from scbig_dist.cluster.search import StudySearch
 from scbig_dist.cluster.show import Board
@@ -46,6 +48,7 @@ class Deaths(Callback):
         self._records: dict[str, _Record] = {}
         self._looked = time.time()
         self._leftovers = Leftovers(study_dir)
+        self._newcomers = Newcomers(study_dir, living_nodes(), board.warned)
         self._said: set[tuple[str, str]] = set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -80,12 +83,14 @@ class Deaths(Callback):
         write_row(self._dir, make_row(run, task["name"], task["values"], "failed", reason, line))
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Say of a trial, once, that it cannot be placed any more, or gives no sign of life; give back what the dead still hold."""
+        """Say of a trial, once, that it cannot be placed any more, or gives no sign of life; look at nodes that joined;
+        give back what the dead still hold."""
         now = time.time()
         if now - self._looked < LOOK_S:
             return
         self._looked = now
         self._leftovers.remove(now)
+        self._newcomers.look()
         room = nodes()
         for trial in trials:
             name = trial.config["trial"]

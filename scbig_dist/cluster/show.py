@@ -113,6 +113,9 @@ class Board:
     def noticed(self, trial: str, what: str) -> None:
         self._say(f"trial {trial}: {what}")
 
+    def warned(self, what: str) -> None:
+        self._say(what)
+
     def scoring(self, n: int) -> None:
         if n:
             self._say(f"scoring {n} trial{'s' if n > 1 else ''} on test")

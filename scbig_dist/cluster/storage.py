@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 import yaml
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -16,8 +20,10 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from scbig_dist.errors import UserError
 from scbig_dist.store.files import refuse_secrets
 
+LOG = logging.getLogger("scbig.storage")
 OWN_NAME = "study"  # of the one study in its own file
-CONNECT_S = 5  # until a database that does not answer is given up
+CONNECT_S = 5  # until a database that does not answer is given up, before a sweep begins
+PATIENCE_S = 600.0  # the same, while it runs: a server that is started anew is worth waiting for
 LOCKED_S = 60  # that an SQLite file may be held by another
 EXAMPLE = "postgresql://USER@HOST/DATABASE"
 ELSEWHERE = "leave it out: PostgreSQL's own PGPASSWORD, ~/.pgpass or PGSERVICEFILE give it"
@@ -66,7 +72,7 @@ def open_storage(storage: Storage, study_dir: Path) -> optuna.storages.RDBStorag
     url = storage.at(study_dir)
     where = f"--storage {url}"
     try:
-        return optuna.storages.RDBStorage(url, engine_kwargs=_engine(make_url(url)))
+        found = optuna.storages.RDBStorage(url, engine_kwargs=_engine(make_url(url)))
     except (ImportError, NoSuchModuleError) as error:
         text = str(error.__cause__ or error).splitlines()[0]
         raise UserError(
@@ -77,6 +83,25 @@ def open_storage(storage: Storage, study_dir: Path) -> optuna.storages.RDBStorag
         raise UserError(
             f"{where}: cannot be used ({lines[0][:200]}); is the server up, the database there, PGPASSWORD or ~/.pgpass set?"
         ) from None
+
+    if found.engine.dialect.name != "sqlite":
+        sqlalchemy.event.listen(found.engine, "do_connect", partial(_connect_in_time, where))
+    return found
+
+
+def _connect_in_time(where: str, dialect: Any, record: Any, words: list[Any], named: dict[str, Any]) -> Any:
+    """A connection in the place of one that the server has dropped, as soon as it takes one again."""
+    began, said = time.monotonic(), False
+    while True:
+        try:
+            return dialect.connect(*words, **named)
+        except dialect.dbapi.OperationalError:
+            if time.monotonic() - began > PATIENCE_S:
+                raise
+            if not said:
+                LOG.warning(f"{where}: the database does not answer; the search waits for it, up to {PATIENCE_S:g} s")
+                said = True
+            time.sleep(1.0)
 
 
 def refuse_password(url: str) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 
 from scbig_dist.artifacts import write_text
 from scbig_dist.cluster.resources import needs_of
@@ -18,6 +17,7 @@ from scbig_dist.train.experiment import data_label, open_experiment
 from scbig_dist.train.forecast import screen_of_store
 from scbig_dist.train.machine import hardware, versions
 from scbig_dist.train.measure import Rates, measure
+from scbig_dist.train.threads import use_threads
 
 TIMING_FILE = "timing.json"  # in RUN: what was timed, and on what
 
@@ -71,5 +71,5 @@ def timing_task(config: Config) -> Any:
 
 def _time_steps(config: str, run: str) -> dict[str, float]:
     settled = Config.model_validate_json(config)
-    torch.set_num_threads(settled.train.threads)
+    use_threads(settled.train.threads)
     return time_steps(settled, Path(run))

@@ -35,6 +35,7 @@ from scbig_dist.errors import UserError
 from scbig_dist.train.context import StopTraining, keep_to_share
 from scbig_dist.train.log import PROGRESS
 from scbig_dist.train.run import check_free
+from scbig_dist.train.threads import use_threads
 
 TIMEOUT_S = 86_400  # ranks wait at a barrier while another trial trains the autoencoder that they share
 ONE_MESSAGE_MB = 4096  # more than any model's gradients
@@ -219,7 +220,7 @@ def _worker(task: dict[str, Any]) -> None:
     from scbig_dist.train.run import train_run
 
     config, run = Config.model_validate_json(task["config"]), Path(task["run"])
-    torch.set_num_threads(config.train.threads)
+    use_threads(config.train.threads)
     context = RayWorkerContext(run, config.train.gpus)
     if context.rank == 0:
         note_group(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from scbig_dist.artifacts import write_text
 from scbig_dist.cluster.attempts import note_attempt
 from scbig_dist.cluster.causes import reason
+from scbig_dist.cluster.newcomers import await_storage
 from scbig_dist.cluster.objectives import Row
 from scbig_dist.cluster.outlook import artifact_root
 from scbig_dist.cluster.resources import needs_of
@@ -26,7 +28,7 @@ from scbig_dist.cluster.train import fit
 from scbig_dist.cluster.trials import ERROR_FILE, ROW_FILE, STOP_FILE, make_row, read_json, trial_dir, write_row
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
-from scbig_dist.evaluate import evaluate_run
+from scbig_dist.evaluate import evaluate_run, validation_scores
 from scbig_dist.models.names import method_name
 from scbig_dist.settings import load_config
 from scbig_dist.train.context import LocalContext, StopTraining
@@ -56,6 +58,7 @@ def run_trial(task: dict[str, Any]) -> None:
     death of the process reaches Tune, which then calls this again, and the run goes on.
     """
     study_dir = Path(task["study"])
+    await_storage(study_dir)
     run = trial_dir(study_dir, task["trial"])
     if (run / ROW_FILE).exists():
         return
@@ -91,8 +94,9 @@ def _run(config: Config, run: Path, task: dict[str, Any], watched: bool = True) 
         if task["timed"] == "only":
             row = make_row(run, task["name"], task["values"], "finished") | _time(config, run)
         else:
-            stopped = _train(config, run, Path(task["study"]), watched)
-            status, scores = ("stopped", {}) if stopped else ("finished", _validate(config, run))
+            study_dir = Path(task["study"])
+            stopped = _train(config, run, study_dir, watched)
+            status, scores = ("stopped", {}) if stopped else ("finished", _validate(config, run, study_dir))
             row = make_row(run, task["name"], task["values"], status, stopped)
             row |= {f"val_{metric}": value for metric, value in scores.items()}
     except Exception as error:  # whatever it is, it is this trial's end and the study's next row
@@ -137,17 +141,21 @@ def _time(config: Config, run: Path) -> dict[str, float]:
     return ray.get(timing_task(config).options(scheduling_strategy=outside).remote(config.model_dump_json(), str(run)))
 
 
-def _validate(config: Config, run: Path) -> dict[str, float | None]:
+def _validate(config: Config, run: Path, study_dir: Path) -> dict[str, float | None]:
+    shared = artifact_root(study_dir)
     if needs_of(config).workers == 1:
-        return _score(str(run), "val")
-    return ray.get(score_task(config).remote(str(run), "val"))
+        return validation_scores(run, shared)
+    return ray.get(_where_a_worker_fits(config, validation_scores).remote(run, shared))
 
 
-def score_task(config: Config) -> Any:
-    """A Ray task that scores a run where one of its workers would fit: (run, part) -> scores of its model."""
+def scoring_task(config: Config) -> Any:
+    """A Ray task that scores a run on test where one of its workers would fit: run -> scores of its model."""
+    return _where_a_worker_fits(config, _test_scores)
+
+
+def _where_a_worker_fits(config: Config, work: Callable[..., Any]) -> Any:
     bundle = needs_of(config).bundle()
-    task = ray.remote(_score)
-    return task.options(
+    return ray.remote(work).options(
         num_cpus=bundle["CPU"],
         num_gpus=bundle.get("GPU", 0),
         memory=bundle.get("memory", 0),
@@ -156,9 +164,9 @@ def score_task(config: Config) -> Any:
     )
 
 
-def _score(run: str, part: str) -> dict[str, float | None]:
+def _test_scores(run: Path) -> dict[str, float | None]:
     """Scores of a run's model; of a directory of seeds their means, with `_sd` of each beside it."""
-    if runs := seed_runs(Path(run)):
-        return mean_scores([_score(str(each), part) for each in runs])
-    model = method_name(load_config(Path(run) / "config.yaml"))
-    return evaluate_run(Path(run), part=part, progress=False, references=False)[model]  # type: ignore[arg-type]
+    if runs := seed_runs(run):
+        return mean_scores([_test_scores(each) for each in runs])
+    model = method_name(load_config(run / "config.yaml"))
+    return evaluate_run(run, progress=False)[model]

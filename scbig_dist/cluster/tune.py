@@ -13,8 +13,10 @@ from typing import Any
 
 import ray
 import yaml
+from optuna.exceptions import StorageInternalError
 from ray import tune
 from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+from sqlalchemy.exc import SQLAlchemyError
 
 from scbig_dist.artifacts import write_text
 from scbig_dist.artifacts.place import settled_root
@@ -36,11 +38,11 @@ from scbig_dist.cluster.search import StudySearch, open_optuna
 from scbig_dist.cluster.session import Session, ray_session
 from scbig_dist.cluster.shared import require_shared, require_shared_run
 from scbig_dist.cluster.show import Board, print_plan
-from scbig_dist.cluster.storage import Storage, choose_storage, open_storage
+from scbig_dist.cluster.storage import Storage, choose_storage, kept_storage, open_storage
 from scbig_dist.cluster.study import read_study
 from scbig_dist.cluster.study_schema import STUDY_SCHEMA, schema_of
 from scbig_dist.cluster.timing import timing_task
-from scbig_dist.cluster.trial import run_trial, score_task
+from scbig_dist.cluster.trial import run_trial, scoring_task
 from scbig_dist.cluster.trials import TIMES, Row, rows_for_test, trial_dir, write_row, write_table
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
@@ -206,7 +208,25 @@ def _run_trials(plan: Plan, out: Path, needs: Sequence[Needs], board: Board) -> 
             callbacks=[Deaths(out, search, board)],
         ),
     )
-    tuner.fit()
+    with _database_kept(out):
+        tuner.fit()
+
+
+@contextmanager
+def _database_kept(out: Path) -> Iterator[None]:
+    """A UserError where the database of the search went away while trials ran, and not what Tune makes of it."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, StorageInternalError | SQLAlchemyError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        where = kept_storage(out).at(out)
+        raise UserError(
+            f"--storage {where}: the database does not answer any more; trials keep what they have: start it, then go on with --resume"
+        ) from error
 
 
 def _time_alone(plan: Plan, out: Path, board: Board) -> None:
@@ -231,10 +251,10 @@ def _score_on_test(plan: Plan, out: Path, board: Board) -> None:
     waiting: dict[ray.ObjectRef, Row] = {}
     for row in rows_for_test(write_table(out, plan.study), plan.study):
         if not any(key.startswith("test_") for key in row):
-            task = score_task(
+            task = scoring_task(
                 plan.config({address: row[address] for address in plan.study.addresses if address in row})
             )
-            waiting[task.remote(str(trial_dir(out, row["trial"])), "test")] = row
+            waiting[task.remote(trial_dir(out, row["trial"]))] = row
     board.scoring(len(waiting))
     while waiting:
         [done], _ = ray.wait(list(waiting), num_returns=1)

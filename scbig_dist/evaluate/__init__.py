@@ -1,6 +1,7 @@
 """Held-out conditions, predicted and scored."""
 
 from scbig_dist.evaluate.cell_eval import CellEvalFiles
+from scbig_dist.evaluate.kept import validation_scores
 from scbig_dist.evaluate.prediction import write_prediction
 from scbig_dist.evaluate.references import LATENT_CEILING
 from scbig_dist.evaluate.request import find_request
@@ -18,5 +19,6 @@ __all__ = [
     "print_intervals",
     "print_scores",
     "print_spreads",
+    "validation_scores",
     "write_prediction",
 ]

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from scbig_dist.cluster.study_schema import STUDY_SCHEMA, schema_of
 from scbig_dist.errors import UserError
 
 
@@ -105,6 +106,12 @@ def read_study(path: Path) -> StudyFiles:
     """The files of a study and of each trial's run."""
     study = StudyFiles(path)
     study.asked = _mapping(path / "study.yaml", yaml.safe_load, study.problems)
+    schema = schema_of(study.asked)
+    if not isinstance(schema, int) or schema > STUDY_SCHEMA:  # of earlier ones everything that is there can be read
+        raise UserError(
+            f"report {path}: study.yaml has schema {str(schema)[:20]}, this version reads up to {STUDY_SCHEMA}; "
+            "install the version of scbig-dist that wrote it"
+        )
     study.trials = _frame(path / "trials.parquet", study.problems, remedy="no trial has ended yet")
     if "trial" in study.trials:
         study.trials["trial"] = study.trials["trial"].astype(str)

@@ -28,6 +28,7 @@ from scbig_dist.train.arrows import (
     gene_embedding_key,
     latents_arrow,
     modules_arrow,
+    scores_arrow,
     shift_arrow,
 )
 from scbig_dist.train.experiment import Experiment
@@ -116,7 +117,8 @@ def planned(experiment: Experiment) -> list[Arrow]:
         found.append(latents_arrow(experiment, autoencoder.key))
     if config.shift.head == "network":
         found.append(shift_arrow(experiment, modules.key))
-    return [*found, flow_arrow(experiment, autoencoder.key)]
+    flow = flow_arrow(experiment, autoencoder.key)
+    return [*found, flow, scores_arrow(config, flow.key, "val")]
 
 
 def _check_sizes(experiment: Experiment) -> None:

@@ -35,6 +35,7 @@ from scbig_dist.train.memory import AnonymousPeak, StagePeak, stage_peak
 from scbig_dist.train.random import generator, torch_seeded
 from scbig_dist.train.random_store import random_experiment
 from scbig_dist.train.stopwatch import Timer, seconds_of_updates
+from scbig_dist.train.threads import use_threads
 
 N_PATHWAYS = 1000  # rows of what a model is built on; they hardly cost
 READ_BYTES = 64_000_000  # more than a processor's cache holds
@@ -87,7 +88,7 @@ def measure(config: Config, n_genes: int, entries_per_cell: float, workers: int,
     are left at 0. UserError for a GPU that is not there.
     """
     context = LocalContext(config.train.gpus)
-    torch.set_num_threads(config.train.threads)
+    use_threads(config.train.threads)
     rng, timer = generator(config.train.seed, "measure"), Timer(context.device)
     share = _share(config, workers)
     with tempfile.TemporaryDirectory(prefix="scbig-scale-") as name:

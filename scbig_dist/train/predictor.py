@@ -23,6 +23,7 @@ from scbig_dist.train.own_gene import own_columns
 from scbig_dist.train.random import generator
 from scbig_dist.train.target_relations import target_relations
 from scbig_dist.train.target_vectors import target_source
+from scbig_dist.train.threads import use_threads
 
 CELLS_AT_A_TIME = 1024  # that are solved together
 
@@ -128,5 +129,5 @@ def load_predictor(run: Path) -> Predictor:
             f"{run}: the store {config.store} is not the one that the run was trained on; restore it or train anew"
         )
     device = pick_device(config.train.gpus if torch.cuda.is_available() else 0.0)
-    torch.set_num_threads(config.train.threads)
+    use_threads(config.train.threads)
     return Predictor(known, load_model(run / "model", config), device)

@@ -26,6 +26,7 @@ from scbig_dist.train.machine import hardware, versions
 from scbig_dist.train.model_files import save_model
 from scbig_dist.train.random import torch_seeded
 from scbig_dist.train.scbig_training import ScBIGTraining
+from scbig_dist.train.threads import use_threads
 from scbig_dist.train.writer import sole_writer
 
 STORE = "store.json"  # in RUN: the store's key, and where artefacts lie
@@ -47,7 +48,7 @@ def train_run(
     with the same bits as one that was never stopped (CPU, same number of threads).
     """
     began = time.time()
-    torch.set_num_threads(config.train.threads)
+    use_threads(config.train.threads)
     experiment = open_experiment(config)
     reset_peak_memory()
     is_new, stood = not (run / "config.yaml").exists(), {*run.iterdir()} if run.is_dir() else None
