@@ -13,7 +13,7 @@ from scbig_dist.artifacts import write_text
 from scbig_dist.cluster.ask import living_nodes
 from scbig_dist.cluster.attempts import ATTEMPTS
 from scbig_dist.cluster.causes import killed, node_died
-from scbig_dist.cluster.leftovers import Leftovers
+from scbig_dist.cluster.leftovers import remove_leftovers
 from scbig_dist.cluster.newcomers import Newcomers
 from scbig_dist.cluster.resources import check_placeable, needs_of, nodes
 from scbig_dist.cluster.search import StudySearch
@@ -47,7 +47,6 @@ class Deaths(Callback):
         self._dir, self._search, self._board = study_dir, search, board
         self._records: dict[str, _Record] = {}
         self._looked = time.time()
-        self._leftovers = Leftovers(study_dir)
         self._newcomers = Newcomers(study_dir, living_nodes(), board.warned)
         self._said: set[tuple[str, str]] = set()
 
@@ -89,7 +88,7 @@ class Deaths(Callback):
         if now - self._looked < LOOK_S:
             return
         self._looked = now
-        self._leftovers.remove(now)
+        remove_leftovers()
         self._newcomers.look()
         room = nodes()
         for trial in trials:

@@ -23,7 +23,6 @@ from torch.nn.parallel import DistributedDataParallel
 from scbig_dist.cluster.attempts import here, note_workers
 from scbig_dist.cluster.causes import causes_of, first_cause, is_gone, is_loss
 from scbig_dist.cluster.elastic import LEAVE_FILE, Growth, LeaveTraining, n_workers_now
-from scbig_dist.cluster.leftovers import note_group
 from scbig_dist.cluster.node_sum import open_node_sum
 from scbig_dist.cluster.resources import Needs, check_placeable, local_node, needs_of, nodes
 from scbig_dist.cluster.session import ray_session
@@ -222,8 +221,6 @@ def _worker(task: dict[str, Any]) -> None:
     config, run = Config.model_validate_json(task["config"]), Path(task["run"])
     use_threads(config.train.threads)
     context = RayWorkerContext(run, config.train.gpus)
-    if context.rank == 0:
-        note_group(run)
     try:
         root = task["artifact_root"]
         train_run(config, run, context, resume=True, artifact_root=root, progress=False)  # Watch shows it to the person
