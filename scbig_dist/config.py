@@ -176,6 +176,8 @@ class ShiftConfig(Section):
     """The mean of a perturbed gene's own expression, with or without a head: as the model predicts it, or control's plus the shift that was measured in training, for an unseen target the mean over targets of training."""
     modules: bool = False
     """True: the network also sees shifts averaged over the gene's module."""
+    saturate: bool = False
+    """True: what a head predicts of a gene levels off towards the largest shift that training has seen of it, the genes of targets aside."""
     width: int = Field(default=64, ge=1)
     """Hidden width of the network, which all genes share."""
     n_networks: int = Field(default=2, ge=1)

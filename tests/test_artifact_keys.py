@@ -54,6 +54,7 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "align.every": (5, {"flow"}),
     "shift.steps": (11, {"shift", "flow"}),
     "shift.own_gene": ("measured", {"flow"}),
+    "shift.saturate": (True, {"flow"}),
     "evaluate.n_val_cells": (9, {"flow"}),
     "flow.validate_every": (40, {"flow"}),
     # How a trained flow is followed, and how often.

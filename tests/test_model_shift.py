@@ -227,3 +227,21 @@ def test_a_ridge_alone_trains_no_stage(store, tmp_path):
 def test_config_rejects_a_head_over_latents_that_move(store):
     with pytest.raises(UserError, match=r"shift.head=network: .* set flow.train_autoencoder=false"):
         settings(store, **{"flow.train_autoencoder": True})
+
+
+def test_predictions_level_off_at_the_largest_shift_that_training_has_seen(world):
+    """0.7 of it passes, the rest is a tanh with the same slope there; genes of the condition's targets pass whole."""
+    targets, shifts, _ = world
+    plain, held = (head(world, ShiftConfig(head="ridge", ridge=1e-6, saturate=flag)) for flag in (False, True))
+    asked = conditions([(6, 7), (0, 5), (1, 2)])
+    before, after = plain(asked).double(), held(asked).double()
+    most = torch.where(before > 0, shifts.amax(0), -shifts.amin(0)).clamp_min(1e-6)
+    share = before.abs() / most
+    own = torch.zeros(3, N_GENES, dtype=torch.bool)
+    own[1, 0] = own[2, 1] = own[2, 2] = True  # columns of targets 0, 1 and 2; 5, 6 and 7 lie outside the panel
+    far = (share > 0.7) & ~own
+    assert far.any() and not far.all()
+    torch.testing.assert_close(after[~far], before[~far])
+    expected = before.sign() * most * (0.7 + 0.3 * torch.tanh((share - 0.7) / 0.3))
+    torch.testing.assert_close(after[far], expected[far], rtol=1e-5, atol=1e-7)
+    assert (after[far].abs() <= most[far]).all()

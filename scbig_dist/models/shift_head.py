@@ -19,6 +19,7 @@ from scbig_dist.models.shift_base import BASE, COMBINATIONS, ELSEWHERE, N_WEIGHT
 
 N_GENE_FEATURES = 10  # behind the weighted shifts: see `ShiftHead.features`
 N_MODULE_FEATURES = 3
+LINEAR_TO = 0.7  # of the largest shift seen; behind it a held shift levels off
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,20 @@ class ShiftHead(nn.Module):
         if self.networks:
             features = features.to(self.scale)
             base = base + self._config.weight * self.correction(features).double().cpu()
-        return base.float()
+        return (self._held(base, z) if self._config.saturate else base).float()
+
+    def _held(self, shifts: Float[Tensor, "condition gene"], z: Tensor) -> Float[Tensor, "condition gene"]:
+        """Shifts that level off towards the largest that training has seen of their gene, up and down.
+
+        What two redundant targets do does not add up, and a gene cannot go on for ever; the sum of effects knows neither.
+        Genes that are hit are left as they are: an unseen target's own gene may never have moved before.
+        """
+        seen = self.inputs.shifts.double()
+        most = torch.where(shifts > 0, seen.amax(0), -seen.amin(0)).clamp_min(1e-6)
+        share = shifts.abs() / most
+        level = LINEAR_TO + (1 - LINEAR_TO) * torch.tanh((share - LINEAR_TO) / (1 - LINEAR_TO))
+        held = torch.where(share > LINEAR_TO, shifts.sign() * most * level, shifts)
+        return torch.where(self._at_targets(z, shifts) > 0, shifts, held)
 
     def correction(self, features: Float[Tensor, "*row feature"]) -> Float[Tensor, "*row"]:
         """Mean over the networks, in units of shifts."""

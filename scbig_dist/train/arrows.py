@@ -93,7 +93,7 @@ def shift_arrow(experiment: Experiment, modules_key: str) -> Arrow:
         "gcae": config.gcae.model_dump(),
         "flow": config.flow.model_dump(include=ARCHITECTURE),
         "targets": _targets(config),
-        "shift": config.shift.model_dump(exclude={"own_gene"}),
+        "shift": config.shift.model_dump(exclude={"own_gene", "saturate"}),
         "relations": _relations(config),
         "train": _seeded(config),
     }
