@@ -36,10 +36,7 @@ from scbig_dist.train.run import train_run
 
 SMALL = HERE.parent / "configs" / "cpu_small.yaml"
 N_CELLS, N_GENES = 6000, 400
-# Epochs and steps are the preset's; what a step costs is cut, so that sixteen trials take minutes.
-SIZE: dict[str, Any] = {
-    "split.n_val": 4, "split.n_test": 4, "gcae.latent_dim": 50, "flow.batch": 128, "flow.width": 128,
-}  # fmt: skip
+SIZE: dict[str, Any] = {"split.n_val": 4, "split.n_test": 4}  # all else is the preset's
 QUICK = {"autoencoder.epochs": 1, "flow.steps": 60, "flow.validate_every": 30, "evaluate.n_cells": 32}
 AXES = {"align.lambda_corr": [0.01, 0.1, 1.0, 10.0], "align.lambda_path": [0.01, 0.1, 1.0, 10.0]}
 POINTS = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*AXES.values())]  # as a grid goes
@@ -271,8 +268,8 @@ def main() -> None:
     body = (
         f"`python -m benchmarks.sharing`: sixteen trials over the two alignment weights by `scbig sweep`, one at a time, beside "
         f"the same trainings in the benchmark's own process, one after the other and without Ray. Stages as long as in "
-        f"configs/cpu_small.yaml ({preset.autoencoder.epochs} epochs, {preset.flow.steps:,} micro-steps), steps made cheaper "
-        f"({N_CELLS:,} simulated cells × {N_GENES} genes, half the flow's batch and width), one thread. {N_APART} of the sixteen were trained apart, drawn "
+        f"configs/cpu_small.yaml ({preset.autoencoder.epochs} epochs, {preset.flow.steps:,} micro-steps) on "
+        f"{N_CELLS:,} simulated cells × {N_GENES} genes, one thread. {N_APART} of the sixteen were trained apart, drawn "
         f"by seed {SEED}: from their start, and again from their finished autoencoder, whose cost is that of stage 2. CPU seconds are "
         f"those of every process, Ray's included; the load was {load:.1f} on {len(os.sched_getaffinity(0))} cores when it began.\n\n"
         + cells
