@@ -103,15 +103,17 @@ def _train(
     from scbig_dist.train.context import LocalContext
     from scbig_dist.train.run import train_run
 
-    _say(f"run: {run}")
     if settings.train.most_workers > 1 or address is not None:
         from scbig_dist.cluster.train import train_on_ray
 
+        _say(f"run: {run}")
         train_on_ray(settings, run, address, resume, artifact_root)
         for note in json.loads((run / "setup.json").read_text())["notes"]:
             _say(f"note: {note}")  # the workers' own output stays with Ray
     else:
-        train_run(settings, run, LocalContext(settings.train.gpus), resume=resume, artifact_root=artifact_root)
+        here = LocalContext(settings.train.gpus)  # a GPU that is not there is the one line said
+        _say(f"run: {run}")
+        train_run(settings, run, here, resume=resume, artifact_root=artifact_root)
     summary = json.loads((run / "run.json").read_text())
     _say(
         f"done in {summary['seconds_total']:.0f} s: {summary['n_parameters']:,} parameters, "
