@@ -231,7 +231,7 @@ def test_config_rejects_a_head_over_latents_that_move(store):
 
 def test_predictions_level_off_at_the_largest_shift_that_training_has_seen(world):
     """0.7 of it passes, the rest is a tanh with the same slope there; genes of the condition's targets pass whole."""
-    targets, shifts, _ = world
+    _, shifts, _ = world
     plain, held = (head(world, ShiftConfig(head="ridge", ridge=1e-6, saturate=flag)) for flag in (False, True))
     asked = conditions([(6, 7), (0, 5), (1, 2)])
     before, after = plain(asked).double(), held(asked).double()
