@@ -65,14 +65,14 @@ def _waiting(view: View) -> Block:
     rows: list[tuple[Cell, ...]] = []
     for each in waits:
         settings = (setting_text(each.values[a]) if each.values and a in each.values else "–" for a in study.axes)
-        rows.append((each.id + (f" ({each.name})" if each.name else ""), *settings, each.why))
+        rows.append((each.id + (f" ({each.name})" if each.name else ""), each.why, *settings))
     more = study.n_waiting - len(waits)
     caption = f"The next {MOST_LISTED}; {more} more wait behind them." if more else ""
     return Table(
         "waiting",
-        ("trial", *study.axes, "why it waits"),
+        ("trial", "why it waits", *study.axes),  # in sight, however many axes there are
         tuple(rows),
-        frozenset(range(1, len(study.axes) + 1)),
+        frozenset(range(2, len(study.axes) + 2)),
         caption=caption,
     )
 

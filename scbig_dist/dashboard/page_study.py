@@ -152,8 +152,9 @@ def _running(view: View) -> Block:
         return Text("running", f"No trial is running: {study.sweep.basis}.{waiting}" if not study.sweep.at_work else
                     f"No trial is running at this moment.{waiting}", "empty")  # fmt: skip
     rows = [_running_row(view, trial) for trial in now]
-    columns = ("trial", *study.axes, "at", "for", "note")
-    return Table("running", columns, tuple(rows), frozenset(range(1, len(study.axes) + 1)), caption=_waits(view))
+    columns = ("trial", "at", "for", "note", *study.axes)
+    numbers = frozenset(range(4, len(study.axes) + 4))
+    return Table("running", columns, tuple(rows), numbers, caption=_waits(view))
 
 
 def _running_row(view: View, trial: Trial) -> tuple[str | Link, ...]:
@@ -167,7 +168,7 @@ def _running_row(view: View, trial: Trial) -> tuple[str | Link, ...]:
         notes.append(f"restarted {trial.restarts} time{'s' if trial.restarts > 1 else ''}")
     if trial.node:
         notes.append(f"on {trial.node}" + (f", GPU {trial.gpus}" if trial.gpus else ""))
-    return (Link(trial.id, trial_href(study, trial.id)), *settings, where, since, "; ".join(n for n in notes if n))
+    return (Link(trial.id, trial_href(study, trial.id)), where, since, "; ".join(n for n in notes if n), *settings)
 
 
 def _waits(view: View) -> str:

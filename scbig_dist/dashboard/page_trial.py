@@ -67,7 +67,7 @@ def trial_page(view: View, name: str) -> list[Block]:
             Chart("wait", "Data wait", series(log, "data_wait", "share of a step", percent=True), "Share of a step spent waiting for cells.", 240),
             Chart("memory", "Peak memory", series(log, "peak_mem_gb", "GB"), "Highest resident memory of a worker so far, GB.", 240),
         )),
-        Heading("Settings", "what differs from the study's base"),
+        Heading("Settings", "the study's axes, and what else differs from its base"),
         _settings(study, trial),
         Heading("Run it again"),
         Code("rerun", "command", rerun_command(study, trial), copy=True),
