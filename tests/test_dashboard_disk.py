@@ -210,6 +210,18 @@ def test_time_left_says_what_it_rests_on(study):
     assert fresh.seconds is None
 
 
+def test_scoring_behind_the_log_takes_no_further_place(tmp_path):
+    """Logs end 20 s before their trials do: by them alone the second would have begun before the first had ended."""
+    study = write_study(tmp_path / "study")
+    for i in range(3):
+        began = BEGAN + 80 * i
+        write_trial(study, f"{i:04d}", 0.5, began=began, seconds=60, seconds_total=80.0, ended=began + 80)
+    found = spans(snapshot(study), BEGAN + 240)
+    assert [(each.place, each.began - BEGAN, each.end - BEGAN) for each in found] == [
+        (0, 80 * i, 80 * i + 80) for i in range(3)
+    ]
+
+
 def test_places_are_as_many_as_ran_at_once(study):
     write_trial(study, "0004", 0.8, began=BEGAN + 30)
     found = spans(snapshot(study), BEGAN)

@@ -69,7 +69,7 @@ def run_trial(task: dict[str, Any]) -> None:
         row = _run(Config.model_validate_json(task["config"]), run, task)
     else:
         row = _run_seeds(Config.model_validate_json(task["config"]), run, task)
-    write_row(study_dir, row)
+    write_row(study_dir, row | {"ended": time.time()})  # the file is written again when test is scored
 
 
 def _run_seeds(config: Config, trial: Path, task: dict[str, Any]) -> Row:

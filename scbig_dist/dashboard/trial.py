@@ -155,7 +155,8 @@ def _ended(
         costs.setdefault("autoencoder_step_ms", step_ms)
     scores = {n: v for n, each in row.items() if n.startswith(("val_", "test_")) and (v := number(each)) is not None}
     deviations = {n.removesuffix(DEVIATION): v for n, v in scores.items() if n.endswith(DEVIATION)}
-    ended, seconds = known["heard"], costs.get("seconds_total")
+    # A trial is scored behind the last line of its log; rows of an older sweep do not say when that was.
+    ended, seconds = number(row.get("ended")) or known["heard"], costs.get("seconds_total")
     if cut := _cut_short(row, known):
         problems.append(cut)
         ended = None
