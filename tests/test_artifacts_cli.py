@@ -104,6 +104,19 @@ def test_artifacts_refuses(tmp_path, monkeypatch, capsys, arguments, message):
     assert code == 2 and message in err and len(err.splitlines()) == 1
 
 
+def test_prune_touches_no_folder_that_is_no_artefact(store, tmp_path, monkeypatch, capsys):
+    root = tmp_path / "study"
+    for name in ("trials/0000", "notes-2024/drafts", "unfinished/thesis"):
+        (root / name).mkdir(parents=True)
+        (root / name / "file.txt").write_text("mine")
+    code, _, err = scbig(monkeypatch, capsys, "artifacts", str(root / "trials"), "--prune", "--leftovers")
+    assert code == 2 and "no artefacts there" in err and len(err.splitlines()) == 1
+    train(store, tmp_path / "run", str(root))
+    for condition in ("--leftovers", "--unused"):
+        assert listed(monkeypatch, capsys, str(root), "--prune", condition) == []
+    assert len(list(root.glob("*/*/file.txt"))) == 3
+
+
 def test_dry_run_says_what_is_shared_and_what_is_there(store, tmp_path, monkeypatch, capsys):
     path = write_study(
         tmp_path / "s.py", axes={"grc.n_modules": [4, 6], "align.lambda_corr": [0.1, 1.0, 2.0]}, fixed=FAST

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections.abc import Collection
@@ -15,7 +16,7 @@ from scbig_dist.artifacts.place import Bucket, Disk
 from scbig_dist.artifacts.shelf import MAKING, USES
 
 UNFINISHED = "unfinished"
-HIDDEN = "."
+NAMED = re.compile(r"[a-z]+-[0-9a-f]{16}")  # KIND-KEY; a folder of any other name is somebody else's
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Entry:
 
 
 def list_place(place: Disk | Bucket) -> list[Entry]:
-    """Everything in a root, ordered by name; contents are not read, sizes and manifests are."""
+    """Every artefact in a root, ordered by name, and no folder that is none; contents are not read, sizes and manifests are."""
     entries, top = [], place.names()
     for name in top:
-        if name.startswith(HIDDEN) or name == UNFINISHED:
+        if not NAMED.fullmatch(name):
             continue
         content = place.read(f"{name}/{MANIFEST}")
         if content is None and not place.names(name):
@@ -51,10 +52,17 @@ def list_place(place: Disk | Bucket) -> list[Entry]:
     halves = [(name, name.removeprefix(f"{MAKING}-")) for name in top if name.startswith(MAKING)]
     halves += [(f"{UNFINISHED}/{name}", name) for name in place.names(UNFINISHED)]
     for name, rest in halves:
+        if not NAMED.match(rest):
+            continue
         kind, key = rest.split("-")[:2]
         maker = _claimant(place, f"{kind}-{key}")
         entries.append(Entry(name, kind, key, place.size(name), None, "", (), maker, "leftover"))
     return entries
+
+
+def was_used(place: Disk | Bucket) -> bool:
+    """Whether runs have ever left artefacts in a root: their signs stay when all that they made is pruned."""
+    return not {UNFINISHED, USES, owners.FOLDER, claims.FOLDER}.isdisjoint(place.names())
 
 
 def _entry(place: Disk | Bucket, name: str, content: bytes | None) -> Entry:

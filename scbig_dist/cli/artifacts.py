@@ -42,7 +42,7 @@ def artifacts(
 
     Example: scbig artifacts runs/study/artifacts --prune --unused --older 30d --dry-run
     """
-    from scbig_dist.artifacts.listing import list_place, may_go, remove, sweep_signs
+    from scbig_dist.artifacts.listing import list_place, may_go, remove, sweep_signs, was_used
     from scbig_dist.artifacts.place import open_place
 
     for each in kind or []:
@@ -56,8 +56,9 @@ def artifacts(
     older_s = None if older is None else _seconds(older)
     place = open_place(root)
     entries = list_place(place)
-    if not entries and not place.names():
-        raise UserError(f"{root}: nothing there; name a study's artifacts folder, or what --artifacts named")
+    if not entries and not was_used(place):
+        what = "no artefacts" if place.names() else "nothing"
+        raise UserError(f"{root}: {what} there; name a study's artifacts folder, or what --artifacts named")
     if asked:
         chosen = [
             each
