@@ -50,6 +50,17 @@ def test_the_pages_show_commands():
     assert len(SCBIG) > 10 and "make demo" in MAKE and "make test" in MAKE
 
 
+def test_the_tours_screen_can_be_divided_as_its_preset_asks(tmp_path, monkeypatch):
+    """The tour's first lines on fewer cells and genes, up to the division that its trainings begin with."""
+    monkeypatch.chdir(tmp_path)
+    simulate, build = (
+        next(line for line in SCBIG if line.startswith(f"scbig {name}")) for name in ("simulate", "store build")
+    )
+    divide = f"scbig split stores/screen --config {ROOT / 'configs' / 'cpu_small.yaml'}"
+    for line in (f"{simulate} --cells 5000 --genes 300", build.replace("=200", "=0"), divide):
+        ROOT_COMMAND(shlex.split(line)[1:], standalone_mode=False)
+
+
 @pytest.mark.parametrize("line", SCBIG)
 def test_scbig_command_parses(line: str):
     command, words = resolve(shlex.split(line, comments=True)[1:])
