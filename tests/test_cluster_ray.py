@@ -85,6 +85,13 @@ def test_more_workers_than_the_machine_holds_are_refused(tmp_path, store):
     assert not (tmp_path / "run").exists()
 
 
+def test_sweep_of_which_nothing_finished_is_an_error(tmp_path, store, capsys):
+    path = write_study(tmp_path / "s.py", axes={"flow.lr": [1e30]}, fixed={"train.workers": 1})
+    with pytest.raises(UserError, match=r"every trial failed, the last of them with UserError: flow update"):
+        run_sweep(path, tmp_path / "out", {"store": store})
+    assert capsys.readouterr().out == ""  # Tune has a line for a trial that reports nothing
+
+
 def test_sweep_keeps_a_failed_trial_and_scores_the_best_on_test(tmp_path, store):
     path = write_study(
         tmp_path / "s.py",

@@ -100,6 +100,7 @@ def test_every_study_file_reads_at_every_scale(name):
         ({"axes": {"flow.lr": [1e-3]}, "metric": "test_pearson_delta"}, "chosen by validation"),
         ({"axes": {"flow.lr": [1e-3]}, "stopping": {"rule": "asha", "grace": 4000}}, "stopping.grace=4000"),
         ({"axes": {"flow.lr": [1e-3]}, "fixed": {"split.n_val": 0}}, "split.n_val=0"),
+        ({"axes": {"flow.lr": [1e-3]}, "fixed": {"split.n_test": 999}}, "split.n_test=999"),
         ({"axes": {"flow.lr": [1e-3]}, "sampler": "grd"}, "sampler='grd'"),
         ({"axes": {"flow.lr": [1e-3]}, "axis": 3}, "unknown field 'axis'; did you mean 'axes'?"),
         ({"axes": {"flow.lr": [1e-3]}, "points": {"a": {"grc.n_modules": 4}}}, "does not name flow.lr"),

@@ -18,7 +18,7 @@ from scbig_dist.config import Config
 from scbig_dist.errors import UserError, suggest
 from scbig_dist.settings import addresses, flatten, load_config, read_values, with_values
 from scbig_dist.store.reader import Store
-from scbig_dist.train.experiment import STAND_INS, open_config_store, settle
+from scbig_dist.train.experiment import STAND_INS, divide, open_config_store, settle
 from scbig_dist.train.prior_files import check_prior_files
 
 FILES = (
@@ -108,7 +108,10 @@ def make_plan(study: Study, path: Path, overrides: Mapping[str, Any]) -> Plan:
     if study.sampler != "grid":
         _check_axes(base, store, study, where)
     plan = Plan(study, base, tuple(points), n_trials, store.key)
-    check_prior_files([base, *(plan.config(point.values) for point in points)], store)
+    configs = [plan.config(point.values) for point in points] or [base]
+    check_prior_files([base, *configs], store)
+    for config in {config.split.model_dump_json(): config for config in configs}.values():
+        divide(store, config)
     return plan
 
 

@@ -16,6 +16,7 @@ import yaml
 from optuna.exceptions import StorageInternalError
 from ray import tune
 from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+from ray.tune.progress_reporter import TrialProgressCallback
 from sqlalchemy.exc import SQLAlchemyError
 
 from scbig_dist.artifacts import write_text
@@ -43,7 +44,7 @@ from scbig_dist.cluster.study import read_study
 from scbig_dist.cluster.study_schema import STUDY_SCHEMA, schema_of
 from scbig_dist.cluster.timing import timing_task
 from scbig_dist.cluster.trial import run_trial, scoring_task
-from scbig_dist.cluster.trials import TIMES, Row, rows_for_test, trial_dir, write_row, write_table
+from scbig_dist.cluster.trials import ERROR_FILE, TIMES, Row, rows_for_test, trial_dir, write_row, write_table
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
 from scbig_dist.settings import flatten
@@ -103,8 +104,13 @@ def run_sweep(
             _score_on_test(plan, out, board)
             _time_alone(plan, out, board)
         finally:
-            board.close(write_table(out, study))
+            rows = write_table(out, study)
+            board.close(rows)
             shutil.rmtree(out / "ray", ignore_errors=True)  # Tune's own notes, of no use to a study that goes on
+    if rows and all(row["status"] == "failed" for row in rows):
+        raise UserError(
+            f"{out}: every trial failed, the last of them with {rows[-1]['error']}; see trials/*/{ERROR_FILE}"
+        )
 
 
 @contextmanager
@@ -177,6 +183,13 @@ def _claimed(out: Path, plan: Plan, root: str | None, database: Storage) -> Iter
         yield
 
 
+class _Silence(TrialProgressCallback):
+    """In place of Tune's own, which prints a line for every trial that reports nothing, at any verbosity."""
+
+    def _print(self, msg: str) -> None:
+        pass
+
+
 def _run_trials(plan: Plan, out: Path, needs: Sequence[Needs], board: Board) -> None:
     def ended(row: Row) -> None:
         board.ended(row, write_table(out, plan.study))
@@ -205,7 +218,7 @@ def _run_trials(plan: Plan, out: Path, needs: Sequence[Needs], board: Board) -> 
             storage_path=str(out / "ray"),
             verbose=0,
             failure_config=FailureConfig(max_failures=-1),  # Deaths decides
-            callbacks=[Deaths(out, search, board)],
+            callbacks=[Deaths(out, search, board), _Silence()],
         ),
     )
     with _database_kept(out):

@@ -141,9 +141,15 @@ def open_config_store(config: Config, verify: bool = False) -> Store:
 def open_experiment(config: Config, split_file: Path | None = None) -> Experiment:
     """Open the store of a settled config and divide its conditions, or take the division of a file."""
     store = open_config_store(config)
+    split = divide(store, config, split_file)
+    return Experiment(config, store, split, store.n_genes(config.panel.n_hvg))
+
+
+def divide(store: Store, config: Config, split_file: Path | None = None) -> Split:
+    """A store's conditions as the config, or a file, asks; UserError where it asks for what is not there."""
     split = read_split(split_file, store.conditions) if split_file else make_split(store.conditions, config.split)
     _check_controls(store, split)
-    return Experiment(config, store, split, store.n_genes(config.panel.n_hvg))
+    return split
 
 
 def data_label(experiment: Experiment) -> str:
