@@ -108,6 +108,8 @@ def condition_scatter(conditions: pd.DataFrame, metric: str, model: str, other: 
             continue  # two names on one line could not be read
         named.append(float(pairs.loc[name, "y"]))
         right = pairs.loc[name, "x"] > (low + high) / 2
+        # A ring says which of several near points has the name.
+        panel.plot(pairs.loc[name, "x"], pairs.loc[name, "y"], "o", ms=6.5, mfc="none", mec=INK, mew=0.9)
         panel.annotate(
             str(name).split("/")[-1] if one_context else str(name), (pairs.loc[name, "x"], pairs.loc[name, "y"]), xytext=(-5 if right else 5, 4),
             textcoords="offset points", fontsize=7, color=INK, ha="right" if right else "left",
