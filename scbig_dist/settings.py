@@ -97,7 +97,9 @@ def build_config(values: Mapping[str, Any], where: str = "config") -> Config:
 def read_values(path: Path) -> dict[str, Any]:
     """A YAML config file as {address: value}."""
     if not path.is_file():
-        raise UserError(f"config {path}: no such file")
+        beside = sorted(each.name for each in path.parent.glob("*.yaml"))
+        hint = suggest(path.name, beside) if beside else "presets lie in configs/, e.g. configs/cpu_small.yaml"
+        raise UserError(f"config {path}: no such file; {hint}")
     try:
         tree = yaml.safe_load(path.read_text()) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
