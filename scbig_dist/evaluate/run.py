@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 
 from scbig_dist.artifacts import write_text
@@ -126,8 +128,12 @@ def evaluate_predictor(
     )
     truth = find_truth(ground, conditions, progress)
 
+    watched = progress and sys.stderr.isatty()
+
     def predicted() -> Iterator[NDArray[np.float32]]:
-        for condition in track(truth.conditions, f"predicting {part}", disable=not progress, transient=True):
+        for condition in track(
+            truth.conditions, f"predicting {part}", disable=not watched, transient=True, console=Console(stderr=True)
+        ):
             cells = predictor.predict(condition, config.evaluate.n_cells, SEED)
             if watch is not None:
                 watch(condition, cells)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 
 from scbig_dist.artifacts import content_key
@@ -43,7 +45,10 @@ def expression_p(ground: Ground, conditions: Sequence[Condition], progress: bool
             missing.append(row)
         else:
             p[row] = known
-    for row in track(missing, "differential expression", disable=not progress or not missing, transient=True):
+    shown = progress and bool(missing) and sys.stderr.isatty()
+    for row in track(
+        missing, "differential expression", disable=not shown, transient=True, console=Console(stderr=True)
+    ):
         p[row] = _compute(ground, conditions[row])
         if folder is not None:
             _keep(folder / _file(conditions[row]), p[row])

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from anndata.io import write_elem
 from jaxtyping import Float, Int
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scbig_dist.new_file import PatientFile
@@ -134,4 +135,4 @@ def progress_bar(shown: bool) -> Progress:
         TextColumn("cells"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, disable=not shown)
+    return Progress(*columns, console=Console(markup=False, stderr=True), disable=not shown)

@@ -35,10 +35,9 @@ class RunLog:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[now]}"),
-            console=Console(stderr=True),
+            console=Console(markup=False, stderr=True),
             disable=run is None or not progress,
         )
-        self._bar.start()
         self._task: Any = None  # from the first stage on
 
     def say(self, line: str) -> None:
@@ -64,6 +63,7 @@ class RunLog:
         What these show to be repeated is kept in `RUN/repeated.jsonl`: stage, `from` (step), `reached` (step).
         """
         if self._task is None:
+            self._bar.start()
             self._task = self._bar.add_task("", now="")
         self._bar.update(self._task, description=name, total=total, completed=done, now="")
         if self._path is None or not self._path.exists():
@@ -111,7 +111,8 @@ class RunLog:
         self._board.flush()
 
     def close(self) -> None:
-        self._bar.stop()
+        if self._task is not None:  # else a log gets an empty line
+            self._bar.stop()
         if self._board is not None:
             self._board.close()
 
