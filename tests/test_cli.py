@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -54,12 +55,24 @@ def test_mistake_is_one_line_and_leaves_no_file(name, store, tmp_path, monkeypat
     with pytest.raises(SystemExit) as end:
         main()
     said = capsys.readouterr().err.strip().splitlines()
-    said = [line for line in said if not line.startswith("run: ")]
     assert end.value.code == 2
     assert len(said) == 1 and said[0].startswith("error: "), said
     assert expected in said[0]
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert left == [], "files were left behind"
+
+
+def test_a_name_with_brackets_is_printed_as_it_is(store, tmp_path, monkeypatch, capsys):
+    place = tmp_path / "a[red] b[1]"
+    place.symlink_to(store)
+    for command in (
+        ["store", "info", str(place)],
+        ["split", str(place), "--set", "split.n_test=3", "--set", "split.n_val=1"],
+    ):
+        monkeypatch.setattr(sys, "argv", ["scbig", *command])
+        with suppress(SystemExit):
+            main()
+        assert "a[red] b[1]" in capsys.readouterr().out.replace("\n", "")
 
 
 def test_interrupted_training_goes_on(store, tmp_path):

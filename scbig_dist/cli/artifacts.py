@@ -78,7 +78,7 @@ def artifacts(
         sweep_signs(place)
     told = chosen if dry_run else gone
     size = sum(each.n_bytes for each in told) / 1e9
-    Console(stderr=True, highlight=False).print(
+    Console(markup=False, stderr=True, highlight=False).print(
         f"{'would remove' if dry_run else 'removed'} {len(told)}: {size:.3f} GB"
     )
 
@@ -91,15 +91,13 @@ def _seconds(age: str) -> float:
 
 
 def _show(entries: list[Entry]) -> None:
-    console = Console(highlight=False)
+    console = Console(markup=False, highlight=False)
     table = Table("kind", "key", "MB", "age", "made by", "used by")
     for each in entries:
         state = "" if each.state == "whole" else f" [{each.state}]"
         runs = f"{len(each.runs)} run{'s' if len(each.runs) != 1 else ''}" + (f": {each.runs[0]}" if each.runs else "")
         used = f"{runs}{' …' if len(each.runs) > 1 else ''}" + (f"; now: {each.busy}" if each.busy else "")
-        table.add_row(
-            each.kind, each.key + state.replace("[", r"\["), f"{each.n_bytes / 1e6:,.2f}", _age(each), each.maker, used
-        )
+        table.add_row(each.kind, each.key + state, f"{each.n_bytes / 1e6:,.2f}", _age(each), each.maker, used)
     console.print(table)
     total = sum(each.n_bytes for each in entries)
     console.print(f"{len(entries)} in all: {total / 1e9:,.3f} GB")

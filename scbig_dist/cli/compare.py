@@ -80,7 +80,7 @@ def compare(
 def _print(found: Comparison, part: str) -> None:
     from scbig_dist.metrics.summary import header_of
 
-    console = Console(width=max(Console().width, WIDTH))
+    console = Console(markup=False, width=max(Console(markup=False).width, WIDTH))
     splits = f", {found.n_splits} splits" if found.n_splits > 1 else ""
     console.print(
         f"{part}: {found.n_conditions} conditions{splits}; means with 95 % bootstrap intervals over conditions; "
@@ -99,7 +99,7 @@ def _print(found: Comparison, part: str) -> None:
             table.add_row(*_cells(line, with_seeds))
         console.print(table)
     for note in _notes(found):
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"note: {note}")
+        Console(markup=False, stderr=True, soft_wrap=True, highlight=False).print(f"note: {note}")
 
 
 def _cells(line: Line, with_seeds: bool) -> list[str]:

@@ -42,7 +42,7 @@ def doctor(
     from scbig_dist.cluster.doctor import examine
 
     found = examine(address, storage.absolute() if storage else None)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(markup=False, highlight=False, soft_wrap=True)
     _show_nodes(console, found.reports)
     console.print(f"versions are compared with {found.lock}")
     _say(console, found.findings, "nothing would stop a sweep")
@@ -51,7 +51,7 @@ def doctor(
 def _check_file(path: Path) -> None:
     from scbig_dist.cluster.files import check_file
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(markup=False, highlight=False, soft_wrap=True)
     _say(console, check_file(path), f"{path}: nothing found wrong; what only the cloud knows is not checked")
 
 
@@ -62,7 +62,7 @@ def _say(console: Console, findings: list[Finding], well: str) -> None:
         )
     if any(finding.stops for finding in findings):
         raise typer.Exit(2)
-    console.print(well, markup=False)
+    console.print(well)
 
 
 def _show_nodes(console: Console, reports: list[Report]) -> None:
@@ -86,7 +86,7 @@ def _show_nodes(console: Console, reports: list[Report]) -> None:
             str(facts["open_files"]),
             f"{report.skew_s:+.2f} s",
         )
-    Console(width=max(console.width, 140), highlight=False).print(table)
+    Console(markup=False, width=max(console.width, 140), highlight=False).print(table)
 
 
 def _build(cuda: str | None) -> str:

@@ -57,7 +57,7 @@ def evaluate(
     scores = evaluate_run(run, given=given, cell_eval=files)
     _print(scores, _meta(run))
     if files is not None:
-        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console = Console(markup=False, stderr=True, soft_wrap=True, highlight=False)
         console.print(f"next: {files.command()}")
 
 
@@ -89,7 +89,7 @@ def _print(scores: dict[str, dict[str, float | None]], meta: dict[str, Any]) -> 
     for name, table in meta["part_scores"].items():
         n, missing = meta["parts"][name], meta["part_undefined"][name]
         print_scores(table, meta["data_label"], f"part '{name}', {n} conditions", undefined=missing, n=n)
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = Console(markup=False, stderr=True, soft_wrap=True, highlight=False)
     tables = [
         (undefined, n_test),
         *((meta["part_undefined"][name], meta["parts"][name]) for name in meta["part_scores"]),
@@ -138,7 +138,7 @@ def predict(
     cells = predictor.predict(wanted, n_cells, seed)
     genes = predictor.store.genes[: predictor.n_genes]
     write_prediction(output, cells, genes, wanted, predictor.config, run, seed)
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = Console(markup=False, stderr=True, soft_wrap=True, highlight=False)
     console.print(
         f"{output}: {len(cells)} cells × {len(genes)} genes, {wanted.name}, predicted by {method_name(predictor.config)}"
     )

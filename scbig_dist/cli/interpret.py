@@ -68,8 +68,8 @@ def interpret(
         tables["attention"] = found.attention_table()
     for name, table in tables.items():
         write_text(folder / f"{name}.csv", table.to_csv(index=False))
-    said = Console(stderr=True, soft_wrap=True, highlight=False)
+    said = Console(markup=False, stderr=True, soft_wrap=True, highlight=False)
     for line in found.notes:
-        said.print(f"note: {line}", markup=False)
+        said.print(f"note: {line}")
     print_table(pairs_table(found.pairs, short=True), N_ROWS)
-    said.print(f"written: {folder} (read {page})", markup=False)
+    said.print(f"written: {folder} (read {page})")

@@ -131,7 +131,7 @@ def _show(found: list[Job], url: str) -> None:
         began = "" if job.began is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(job.began))
         state = job.state if job.exit_code in (None, 0) else f"{job.state}, exit code {job.exit_code}"
         table.add_row(job.id, state, began, took, job.words)
-    Console(highlight=False).print(table, markup=False)
+    Console(markup=False, highlight=False).print(table)
 
 
 def _took(seconds: float) -> str:
@@ -145,4 +145,4 @@ def _took(seconds: float) -> str:
 
 
 def _say(line: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(line, markup=False)
+    Console(markup=False, stderr=True, soft_wrap=True, highlight=False).print(line)

@@ -75,11 +75,11 @@ def modules(
         tables["enrichment"] = found.table[found.table["overlap"] > 0]
     for name, table in tables.items():
         write_text(folder / f"{name}.csv", table.to_csv(index=False))
-    said = Console(stderr=True, soft_wrap=True, highlight=False)
+    said = Console(markup=False, stderr=True, soft_wrap=True, highlight=False)
     for line in notes:
-        said.print(f"note: {line}", markup=False)
+        said.print(f"note: {line}")
     print_table(modules_table(audit.modules, short=True), N_ROWS)
     lines = coherence_lines(audit.coherence)
     for line in lines if found is None else [*lines, enrichment_line(found.table, found.n_random.tolist())]:
         typer.echo(line)
-    said.print(f"written: {folder} (read {page})", markup=False)
+    said.print(f"written: {folder} (read {page})")

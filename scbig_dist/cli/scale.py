@@ -100,7 +100,7 @@ def _screen(
 def _show(found: Forecast, config: Config, read_cells_per_s: float) -> None:
     screen, train = found.screen, config.train
     on_gpu = train.gpus > 0
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(markup=False, highlight=False, soft_wrap=True)
     each = f"{train.gpus:g} GPU" if on_gpu else f"{train.threads} CPU thread{'s' if train.threads > 1 else ''}"
     console.print(
         f"{screen.n_cells:,} cells × {screen.n_genes:,} genes, {screen.n_train_cells:,} cells to train on; "

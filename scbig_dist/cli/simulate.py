@@ -141,4 +141,4 @@ def simulate(
             force=force,
             progress=not quiet,
         )
-    Console(soft_wrap=True, highlight=False).print(str(summary), markup=False)
+    Console(markup=False, soft_wrap=True, highlight=False).print(str(summary))

@@ -53,14 +53,14 @@ def split(
     _check_output(output, force)
     opened = open_store(store, placement="shard")  # of a remote store the manifest is enough
     division = make_split(opened.conditions, load_config(config, values).split)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(markup=False, soft_wrap=True, highlight=False)
     console.print(_table(opened, division))
     for line in _facts(division):
-        console.print(line, markup=False)
+        console.print(line)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_split(division, output)
-        console.print(f"{output}: edit it if you like; train with --set split.file={output}", markup=False)
+        console.print(f"{output}: edit it if you like; train with --set split.file={output}")
 
 
 def _check_output(output: Path | None, force: bool) -> None:

@@ -120,7 +120,7 @@ def info(
     table.add_column(overflow="fold")
     for name, value in summary(opened):
         table.add_row(name, value)
-    Console(highlight=False).print(table)
+    Console(markup=False, highlight=False).print(table)
 
 
 @app.command()
@@ -161,7 +161,7 @@ def export(
             f"--genes {n_hvg}: store {store} has {opened.manifest.n_hvg} HVGs; lower it, or leave it out for all genes"
         )
     n_cells, n_genes = export_store(opened, out, n_hvg, condition or [], force=force, progress=not quiet)
-    Console(soft_wrap=True, highlight=False).print(f"{out}: {n_cells:,} cells × {n_genes:,} genes", markup=False)
+    Console(markup=False, soft_wrap=True, highlight=False).print(f"{out}: {n_cells:,} cells × {n_genes:,} genes")
 
 
 def _require_local(paths: list[Path]) -> None:
@@ -175,6 +175,6 @@ def _require_local(paths: list[Path]) -> None:
 
 
 def _print(lines: list[str]) -> None:
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(markup=False, soft_wrap=True, highlight=False)
     for line in lines:
-        console.print(line, markup=False)
+        console.print(line)

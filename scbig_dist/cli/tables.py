@@ -13,7 +13,7 @@ BETWEEN = 3  # characters that a column's border and padding take
 
 def print_table(table: Table, most: int) -> None:
     """The first rows, with what is left out counted; on a narrow terminal the last column, of words, is cut."""
-    console = Console(highlight=False)
+    console = Console(markup=False, highlight=False)
     drawn, rows = Drawn(pad_edge=False), [list(row) for row in table.rows[:most]]
     widths = [max(map(len, column)) for column in zip(table.columns, *rows, strict=True)]
     if table.columns[-1] not in table.numeric:
@@ -24,6 +24,6 @@ def print_table(table: Table, most: int) -> None:
         drawn.add_column(column, justify="right" if column in table.numeric else "left", no_wrap=True)
     for row in rows:
         drawn.add_row(*row)
-    console.print(drawn, markup=False)
+    console.print(drawn)
     if len(table.rows) > most:
         console.print(f"… {len(table.rows) - most} more rows in the files")

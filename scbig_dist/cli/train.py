@@ -86,12 +86,15 @@ def train(
         overrides["store"] = store
     settings = settle(load_config(config, overrides), overrides)
     run = output or new_directory("seeds" if several else "run")
+    if output is None:
+        _say(f"run: {run}")
     root = None if artifacts is None else settled_root(artifacts)
     if not several:
         _train(settings, run, address, resume, root)
         return
     claimed = claim_seeds(run, settings, seeds, resume)
     for each, own in claimed:
+        _say(f"run: {each}")
         _train(own, each, address, resume, root or run / "artifacts")
     _say(f"{len(claimed)} seeds done; next: scbig evaluate {run}")
 
@@ -122,7 +125,7 @@ def _train(
 
 
 def _say(line: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(line)
+    Console(markup=False, stderr=True, soft_wrap=True, highlight=False).print(line)
 
 
 def new_directory(kind: str) -> Path:

@@ -47,7 +47,7 @@ def artifact_root(study_dir: Path) -> str:
 
 def print_outlook(plan: Plan, root: str, estimate: bool) -> None:
     """Distinct artefacts of the trials that are known, which of them are there, and what the rest would cost."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(markup=False, soft_wrap=True, highlight=False)
     configs = [plan.config(point.values) for point in plan.points[: plan.n_trials]]
     unknown = plan.n_trials - len(configs)
     configs = [

@@ -22,7 +22,7 @@ from scbig_dist.cluster.study import Asha, Study
 
 def print_plan(plan: Plan, needs: Sequence[Needs], of: Sequence[dict[str, float]] | None) -> None:
     """The trials that would be run, on stdout; `of`: this machine, where that is where they would."""
-    study, console = plan.study, Console()
+    study, console = plan.study, Console(markup=False)
     table = Table(title=f"{plan.n_trials} trials", title_justify="left")
     for heading in ("trial", *(["name"] if study.points else []), *study.addresses):
         table.add_column(heading, overflow="fold")
@@ -80,7 +80,7 @@ class Board:
 
     def __init__(self, plan: Plan, study_dir: Path, dashboard: str | None) -> None:
         self._plan, self._dir, self._dashboard = plan, study_dir, dashboard
-        self._console = Console(stderr=True)
+        self._console = Console(markup=False, stderr=True)
         self._status = self._console.status("")
         self._began, self._before, self._ended = time.time(), 0, 0
 
@@ -151,7 +151,7 @@ class Board:
             self._say(f"table: {self._dir / 'trials.parquet'}; next: scbig report {self._dir}")
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
 
 def _title(row: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ class Watch:
 
     def __init__(self, run: Path, progress: bool) -> None:
         self._path = run / "metrics.jsonl"
-        self._status = Status("starting the workers", console=Console(stderr=True)) if progress else None
+        self._status = Status("starting the workers", console=Console(markup=False, stderr=True)) if progress else None
         self._looked = 0.0
 
     def __enter__(self) -> Watch:

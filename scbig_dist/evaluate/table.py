@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from scbig_dist.evaluate.references import CEILING, LATENT_CEILING
@@ -79,7 +80,7 @@ def print_intervals(
 ) -> None:
     """The model's means with standard error, 95 % interval and the number of conditions that have a value."""
     console = console or Console()
-    console.print(f"{model}, {title}: 95 % bootstrap intervals over conditions", highlight=False)
+    console.print(f"{model}, {title}: 95 % bootstrap intervals over conditions", highlight=False, markup=False)
     table = Table(pad_edge=False)
     for header in ("metric", "mean", "se", "95 % interval", "n"):
         table.add_column(header, justify="left" if header == "metric" else "right", no_wrap=True)
@@ -102,7 +103,7 @@ def _label(data_label: str) -> str:
 def _print(cells: Mapping[str, Mapping[str, str]], title: str, console: Console | None) -> None:
     """{method: {metric: text}} in as many tables as the terminal's width asks for."""
     console = console or Console()
-    console.print(title, highlight=False)
+    console.print(title, highlight=False, markup=False)
     names = [name for name in METRICS if any(name in row for row in cells.values())]
     width = {name: max(len(header_of(name)), *(_width(row.get(name, "–")) for row in cells.values())) for name in names}
     n_method = max(len(method) for method in cells)
@@ -116,7 +117,9 @@ def _print(cells: Mapping[str, Mapping[str, str]], title: str, console: Console 
             shown.append(names.pop(0))
             table.add_column(header_of(shown[-1]), justify="right", no_wrap=True)
         for method, row in cells.items():
-            table.add_row(method, *(row.get(name, "–") for name in shown), style="dim" if method in CEILINGS else None)
+            table.add_row(
+                escape(method), *(row.get(name, "–") for name in shown), style="dim" if method in CEILINGS else None
+            )
         console.print(table)
 
 

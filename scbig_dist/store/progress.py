@@ -17,7 +17,7 @@ class Progress:
 
     def __init__(self, shown: bool) -> None:
         columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Bar(*columns, console=Console(stderr=True), disable=not shown)
+        self._bar = Bar(*columns, console=Console(markup=False, stderr=True), disable=not shown)
 
     def __enter__(self) -> Progress:
         return self
