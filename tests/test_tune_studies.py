@@ -32,11 +32,12 @@ STUDIES = [
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A store of 10,000 HVGs and priors that fit it: the least that every study can be planned on."""
+    """Priors, and a store of 10,000 HVGs and 66 doubles in two contexts: the least that every study can be planned on."""
     folder = tmp_path_factory.mktemp("wide")
-    recipe = Recipe(n_cells=400, n_genes=11_000, n_perturbations=8, n_contexts=1, n_modules=6)
+    recipe = Recipe(n_cells=2000, n_genes=11_000, n_perturbations=12, n_doubles=66, n_contexts=2, n_modules=6)
     simulate_screen(folder / "screen.h5ad", recipe, priors=folder / "priors", progress=False)
-    config = build_config({"qc.min_genes": 10, "qc.min_cells": 1, "panel.n_hvg": 10_000})
+    kept = {"qc.min_genes": 10, "qc.min_cells": 1, "panel.n_hvg": 10_000}
+    config = build_config({**kept, "data.context": "context"})
     build_store(folder / "screen.h5ad", folder / "store", config, progress=False)
     priors = {"priors.ppi": folder / "priors" / "ppi.tsv", "priors.pathways": folder / "priors" / "pathways.gmt"}
     return {"store": str(folder / "store"), **{key: str(path) for key, path in priors.items()}}
@@ -53,7 +54,9 @@ def test_every_study_is_planned_at_every_scale(
             genes = np.array([f"G{i:05d}" for i in range(11_000)])
             np.savez(tmp_path / "vectors" / f"{file}.npz", genes=genes, embeddings=np.ones((11_000, 2), np.float32))
     study = read_study(TUNE / name, scale)
-    plan = make_plan(study, TUNE / name, wide)
+    # As the study tells one whose contexts are not the paper's.
+    contexts = {"split.train_context": "context1", "split.test_context": "context2"} if name == "transfer.py" else {}
+    plan = make_plan(study, TUNE / name, wide | contexts)
     assert plan.n_trials >= len(plan.points) >= len(study.points)
     configs = [plan.config(point.values) for point in plan.points]
     assert all(config.train.gpus == 0 for config in configs) or scale is None
@@ -62,7 +65,7 @@ def test_every_study_is_planned_at_every_scale(
 def test_a_module_per_gene_is_a_number_in_the_plan(wide: dict[str, Any]):
     plan = make_plan(read_study(TUNE / "n_modules.py"), TUNE / "n_modules.py", wide)
     counts = {point.name: point.values["grc.n_modules"] for point in plan.points}
-    assert counts["K 1"] == 1 and 2000 <= counts["K = genes"] <= 2008  # 2,000 HVGs and 8 targets
+    assert counts["K 1"] == 1 and 2000 <= counts["K = genes"] <= 2012  # 2,000 HVGs and 12 targets
     assert plan.record()["points"]["K = genes"]["grc.n_modules"] == counts["K = genes"]
 
 
