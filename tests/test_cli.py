@@ -82,6 +82,7 @@ def test_interrupted_training_goes_on(store, tmp_path):
     checkpoints = tmp_path / "run" / "checkpoints" / "flow"
     said = interrupt([*scbig, "--store", str(store), *tiny, "--set", "flow.steps=200000"], checkpoints)
     assert said.strip().splitlines()[-1].startswith("interrupted")
+    assert said.splitlines().count(f"run: {tmp_path / 'run'}") == 1
     assert not (tmp_path / "run" / "run.json").exists()
     before = newest(checkpoints)
     interrupt([*scbig, "--resume"], checkpoints)

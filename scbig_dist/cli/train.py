@@ -86,15 +86,12 @@ def train(
         overrides["store"] = store
     settings = settle(load_config(config, overrides), overrides)
     run = output or new_directory("seeds" if several else "run")
-    if output is None:
-        _say(f"run: {run}")
     root = None if artifacts is None else settled_root(artifacts)
     if not several:
         _train(settings, run, address, resume, root)
         return
     claimed = claim_seeds(run, settings, seeds, resume)
     for each, own in claimed:
-        _say(f"run: {each}")
         _train(own, each, address, resume, root or run / "artifacts")
     _say(f"{len(claimed)} seeds done; next: scbig evaluate {run}")
 
@@ -109,13 +106,11 @@ def _train(
     if settings.train.most_workers > 1 or address is not None:
         from scbig_dist.cluster.train import train_on_ray
 
-        _say(f"run: {run}")
         train_on_ray(settings, run, address, resume, artifact_root)
         for note in json.loads((run / "setup.json").read_text())["notes"]:
             _say(f"note: {note}")  # the workers' own output stays with Ray
     else:
-        here = LocalContext(settings.train.gpus)  # a GPU that is not there is the one line said
-        _say(f"run: {run}")
+        here = LocalContext(settings.train.gpus)
         train_run(settings, run, here, resume=resume, artifact_root=artifact_root)
     summary = json.loads((run / "run.json").read_text())
     _say(

@@ -175,7 +175,7 @@ def fit(
     """
     check_free(run, resume)
     needs = needs_of(config)
-    lost, reached = 0, read_json(run / PROGRESS)
+    lost, reached, watch = 0, read_json(run / PROGRESS), Watch(run, progress)
     while True:
         n_workers = n_workers_now(needs)
         trainer = TorchTrainer(
@@ -200,7 +200,7 @@ def fit(
             ),
         )
         try:
-            with Growth(needs, n_workers, run) as growth, Watch(run, progress) as watch:
+            with Growth(needs, n_workers, run) as growth, watch:
                 _fit_in_thread(trainer, (growth.look, watch.look))
             if not growth.asked or (run / "run.json").exists() or (run / STOP_FILE).exists():
                 return

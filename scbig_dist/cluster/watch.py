@@ -14,12 +14,13 @@ SECONDS = 1.0  # between two looks at the log
 
 
 class Watch:
-    """Follows `RUN/metrics.jsonl` on one line; `look` is cheap to call often."""
+    """Follows `RUN/metrics.jsonl` on one line, beneath one that names RUN; `look` is cheap to call often."""
 
     def __init__(self, run: Path, progress: bool) -> None:
-        self._path = run / "metrics.jsonl"
+        self._run, self._path = run, run / "metrics.jsonl"
+        self._began = _changed(run / "setup.json")
         self._status = Status("starting the workers", console=Console(markup=False, stderr=True)) if progress else None
-        self._looked = 0.0
+        self._looked, self._told = 0.0, False
 
     def __enter__(self) -> Watch:
         if self._status is not None:
@@ -34,12 +35,23 @@ class Watch:
         if self._status is None or time.monotonic() - self._looked < SECONDS:
             return
         self._looked = time.monotonic()
+        if not self._told and _changed(self._run / "setup.json") != self._began:  # the workers found no mistake
+            self._told = True
+            self._status.console.print(f"run: {self._run}", soft_wrap=True, highlight=False)
         record = last_record(self._path)
         if record is not None:
             self._status.update(
                 f"{record['stage']}: update {record['step']:,}, loss {record['loss']:.4f}, "
                 f"{record['cells_per_s']:,.0f} cells/s, {record['peak_mem_gb']:.1f} GB a worker"
             )
+
+
+def _changed(path: Path) -> int | None:
+    """When a file was last written, or None where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def last_record(path: Path) -> dict[str, Any] | None:

@@ -88,6 +88,7 @@ def _train(
         training.audit(run)
     facts = _facts(model, experiment, training.notes, context)
     log = RunLog(run if context.rank == 0 else None, progress)
+    log.say(f"run: {run}")  # not before: a mistake found until here is the one line said
     if context.rank == 0:
         write_text(run / "setup.json", json.dumps(facts, indent=1))
     for note in training.notes:
