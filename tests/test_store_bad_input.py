@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from store_cases import config, screen, write
 from scbig_dist.errors import UserError
 from scbig_dist.store import panel
 from scbig_dist.store.build import build_store
+
+ERASED = "\r\x1b[1A\x1b[2K"  # back to the bar's line, and nothing left on it
 
 
 def refuse(source: Path, match: str, **settings: Any) -> None:
@@ -69,6 +72,18 @@ def test_store_rejects_values_that_are_no_counts(tmp_path: Path, value: float, w
     refuse(
         with_value(value, tmp_path), rf"X holds {what} \(cell cell\d+, gene GENE\d+\), not counts.*data.counts_layer"
     )
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_no_bar_stands_before_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with pytest.raises(UserError, match="the negative value"):
+        build_store(with_value(-1, tmp_path), tmp_path / "store", config(), progress=True)
+    said = capsys.readouterr().err
+    assert said.endswith(ERASED) if terminal else said == ""
 
 
 @pytest.mark.parametrize("dense", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -128,6 +129,7 @@ def write_counts(
 
 
 def progress_bar(shown: bool) -> Progress:
+    """On a terminal alone, and gone at the end: the summary, or an error, is one line."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -135,4 +137,5 @@ def progress_bar(shown: bool) -> Progress:
         TextColumn("cells"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=Console(markup=False, stderr=True), disable=not shown)
+    console = Console(markup=False, stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not (shown and sys.stderr.isatty()))

@@ -1,7 +1,8 @@
-"""One progress bar per stage of a build, on stderr."""
+"""One progress bar per stage of a build, on stderr where that is a terminal."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,17 +14,20 @@ from scbig_dist.store.moments import Advance
 
 
 class Progress:
-    """Silent where `shown` is false."""
+    """Silent where `shown` is false, and in a log; cleared before an error, which is one line."""
 
     def __init__(self, shown: bool) -> None:
         columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Bar(*columns, console=Console(markup=False, stderr=True), disable=not shown)
+        self._bar = Bar(
+            *columns, console=Console(markup=False, stderr=True), disable=not (shown and sys.stderr.isatty())
+        )
 
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        if self._bar.tasks:  # else a log gets an empty line before the error that came first
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if self._bar.tasks:  # else a terminal gets an empty line before the error that came first
+            self._bar.live.transient = kind is not None
             self._bar.stop()
 
     @contextmanager
