@@ -121,7 +121,10 @@ def _settled(asked: str) -> str:
     try:
         url = make_url(asked)
     except ArgumentError:
-        raise UserError(f"--storage: not a URL of a database; e.g. {EXAMPLE} or sqlite:////shared/search.db") from None
+        named = "" if {*"@="} & {*asked} else f" {asked}"  # what cannot be taken apart may hold a password
+        raise UserError(
+            f"--storage{named}: not a URL of a database; e.g. {EXAMPLE} or sqlite:////shared/search.db"
+        ) from None
     refuse_password(asked)
     if url.get_backend_name() != "sqlite":
         return asked
