@@ -50,5 +50,13 @@ def test_real_effects_need_both_tables_and_no_design(tmp_path):
         run(out, "--effects", "e.npz", "--baseline", "b.tsv")
 
 
+def test_a_file_that_is_there_is_said_first(tmp_path):
+    out = tmp_path / "s.h5ad"
+    out.write_text("kept")
+    with pytest.raises(UserError, match=r"s\.h5ad: exists"):
+        run(str(out), "--cells", "3")
+    assert out.read_text() == "kept"
+
+
 def test_a_wrong_type_is_a_usage_error(tmp_path):
     assert run(str(tmp_path / "s.h5ad"), "--cells", "many").exit_code == 2

@@ -44,8 +44,8 @@ def simulate_screen(
     holds modules and effects, `uns['data_label']` is `simulated`. Equal recipes give
     equal cells. Raises UserError before anything is written.
     """
-    check_recipe(recipe)
     check_out(out, force)
+    check_recipe(recipe)
     if priors is not None:
         check_folder(priors, force)
     of_truth, of_cells, of_priors = np.random.SeedSequence(recipe.seed).spawn(3)
