@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scbig_dist.metrics.summary import METRICS, best, summarise
+from scbig_dist.metrics.summary import METRICS, best, number, summarise
 
 
 def test_mean_leaves_undefined_out_and_counts_it():
@@ -20,6 +20,10 @@ def test_best_follows_the_direction_and_skips_undefined():
     assert best(values, "pearson_delta") == {"b", "d"}
     assert best(values, "mse") == {"a"}
     assert best({"c": None}, "mse") == set()
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    assert number(-1e-9, "pearson_delta") == "0.000" and number(-0.0006, "pearson_delta") == "-0.001"
 
 
 def test_metrics_carry_the_published_names():

@@ -151,6 +151,7 @@ def test_numbers_read_well():
     assert [setting(x) for x in (0.1, 5000, 1e-4, None, "pca")] == ["0.1", "5,000", "0.0001", "–", "pca"]
     assert (score(0.84961, "pearson_delta"), score(3.92, "l2"), score(None, "mse")) == ("0.8496", "3.92", "–")
     assert (signed(-0.01, "acc"), signed(0.5, "l2")) == ("−0.0100", "+0.50")
+    assert (score(-1e-9, "mse"), signed(-1e-9, "mse")) == ("0.0000", "+0.0000")
     assert [duration(x) for x in (3.2, 47, 185, 7800, None)] == ["3.2 s", "47 s", "3 min 05 s", "2 h 10 min", "–"]
 
 

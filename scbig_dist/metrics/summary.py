@@ -75,5 +75,5 @@ def header_of(metric: str) -> str:
 
 
 def number(value: float | None, metric: str) -> str:
-    """A score as tables show it, '–' where it is undefined."""
-    return "–" if value is None or math.isnan(value) else f"{value * SCALE.get(metric, (1, ''))[0]:.3f}"
+    """A score as tables show it, '–' where it is undefined; what rounds to zero has no sign."""
+    return "–" if value is None or math.isnan(value) else f"{value * SCALE.get(metric, (1, ''))[0]:z.3f}"

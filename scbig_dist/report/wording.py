@@ -60,13 +60,13 @@ def score(value: Any, metric: str) -> str:
     if is_missing(value) or not math.isfinite(float(value)):
         return MISSING
     digits = 2 if metric in {"l2", "e_dist", "wasserstein", "wasserstein_exact"} else 4
-    return f"{float(value):.{digits}f}".replace("-", "−")
+    return f"{float(value):z.{digits}f}".replace("-", "−")
 
 
 def signed(value: float, metric: str) -> str:
     """A difference with its sign."""
     text = score(abs(value), metric)
-    return ("+" if value >= 0 else "−") + text
+    return ("+" if value >= 0 or not text.strip("0.") else "−") + text
 
 
 def duration(seconds: Any) -> str:
