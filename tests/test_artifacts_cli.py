@@ -20,6 +20,7 @@ from scbig_dist.train.context import LocalContext
 from scbig_dist.train.experiment import settle
 from scbig_dist.train.run import train_run
 
+SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 FAST = TINY | {"autoencoder.epochs": 1, "flow.steps": 8, "flow.validate_every": 4}
 
 
@@ -146,13 +147,13 @@ def test_dry_run_counts_a_trials_seeds(store, tmp_path, monkeypatch, capsys):
 def test_estimate_counts_what_is_shared_once(store, tmp_path, monkeypatch, capsys):
     path = write_study(tmp_path / "s.py", axes={"align.lambda_corr": [0.1, 1.0]}, fixed=FAST | {"flow.steps": 4000})
     code, out, _ = scbig(monkeypatch, capsys, "sweep", str(path), "-s", store, "-o", str(tmp_path / "x"), "--dry-run")
-    hours = [
-        float(line.replace("│", " ").split()[-1])
+    times = [
+        float(words[-2]) * SECONDS[words[-1]]
         for line in out.splitlines()
-        if "runs by themselves" in line or "made once" in line
+        if ("runs by themselves" in line or "made once" in line) and (words := line.replace("│", " ").split())
     ]
     assert code == 0 and "steps of 1 shape timed here" in out and "memory of a worker" in out
-    alone, shared = hours[-2:]
+    alone, shared = times[-2:]
     assert 0 < shared <= alone
 
 

@@ -20,7 +20,7 @@ from scbig_dist.train import stopwatch
 from scbig_dist.train.autoencoder_stage import AutoencoderStage
 from scbig_dist.train.context import LocalContext
 from scbig_dist.train.experiment import open_experiment
-from scbig_dist.train.forecast import Screen, check_sizes, forecast, screen_of, screen_of_store
+from scbig_dist.train.forecast import Screen, check_sizes, forecast, screen_of, screen_of_store, time_text
 from scbig_dist.train.measure import Rates, measure
 
 RATES = Rates(
@@ -40,6 +40,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A repetition or two of each part: these tests look at no time."""
     for name, value in {"LEAST": 1, "MOST": 2}.items():
         monkeypatch.setattr(stopwatch, name, value)
+
+
+def test_a_time_has_the_unit_that_suits_it():
+    seconds = (0.0, 0.42, 4.321, 95, 3000, 9000, 450_000, 4_500_000)
+    shown = ["0 ms", "420 ms", "4.32 s", "1.58 min", "50 min", "2.5 h", "125 h", "1,250 h"]
+    assert [time_text(each / 3600) for each in seconds] == shown
 
 
 def test_hours_are_updates_times_their_seconds():

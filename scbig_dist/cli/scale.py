@@ -98,6 +98,8 @@ def _screen(
 
 
 def _show(found: Forecast, config: Config, read_cells_per_s: float) -> None:
+    from scbig_dist.train.forecast import time_text
+
     screen, train = found.screen, config.train
     on_gpu = train.gpus > 0
     console = Console(markup=False, highlight=False, soft_wrap=True)
@@ -106,7 +108,7 @@ def _show(found: Forecast, config: Config, read_cells_per_s: float) -> None:
         f"{screen.n_cells:,} cells × {screen.n_genes:,} genes, {screen.n_train_cells:,} cells to train on; "
         f"{found.workers} worker{'s' if found.workers > 1 else ''} of {each}"
     )
-    table = Table("stage", "ms per update", "updates", "cells/s", "hours")
+    table = Table("stage", "ms per update", "updates", "cells/s", "time")
     for stage in found.stages:
         if stage.n_updates:
             table.add_row(
@@ -114,21 +116,17 @@ def _show(found: Forecast, config: Config, read_cells_per_s: float) -> None:
                 f"{stage.update_ms:,.1f}",
                 f"{stage.n_updates:,}",
                 f"{stage.cells_per_s:,.0f}",
-                _hours(stage.hours),
+                time_text(stage.hours),
             )
     console.print(table)
-    parts = Table("spent on", "hours", "share")
+    parts = Table("spent on", "time", "share")
     for part, hours in sorted(found.parts.items(), key=lambda item: -item[1]):
         if hours:
-            parts.add_row(part, _hours(hours), f"{hours / found.hours:.1%}")
+            parts.add_row(part, time_text(hours), f"{hours / found.hours:.1%}")
     console.print(parts)
     memory = f"{found.host_gb:.2f} GB of memory" + (f" + {found.device_gb:.2f} GB on its GPU" if on_gpu else "")
     console.print(f"store: {screen.store_bytes / 1e9:,.2f} GB, read at {read_cells_per_s:,.0f} cells/s by one thread")
     console.print(f"a worker: {memory}, {found.latents_gb:.2f} GB of it latents")
-    total = f"{_hours(found.hours)} hours, {_hours(found.cpu_hours)} CPU-hours"
-    console.print(f"in all: {total}" + (f", {_hours(found.gpu_hours)} GPU-hours" if on_gpu else ""))
+    total = f"{time_text(found.hours)}; {time_text(found.cpu_hours)} of CPU time"
+    console.print(f"in all: {total}" + (f", {time_text(found.gpu_hours)} of GPU time" if on_gpu else ""))
     console.print(f"dominates: {found.dominant}, {found.parts[found.dominant] / found.hours:.0%} of the time")
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.1f}" if hours >= 10 else f"{hours:.3g}" if hours >= 0.01 else f"{hours:.4f}"

@@ -20,7 +20,7 @@ from scbig_dist.config import Config
 from scbig_dist.settings import flatten, with_values
 from scbig_dist.train.arrows import Arrow
 from scbig_dist.train.experiment import open_experiment
-from scbig_dist.train.forecast import Forecast, forecast, screen_of_store
+from scbig_dist.train.forecast import Forecast, forecast, screen_of_store, time_text
 from scbig_dist.train.inputs import planned
 from scbig_dist.train.measure import Rates, measure
 
@@ -79,7 +79,7 @@ def saved(study_dir: Path) -> str:
     if not reused:
         return ""
     hours = sum(each["seconds"] for each in reused) / 3600
-    return f"shared artefacts were used {len(reused)} times instead of made: {_hours(hours)} hours not spent twice"
+    return f"shared artefacts were used {len(reused)} times instead of made: {time_text(hours)} not spent twice"
 
 
 def _there(root: str, arrows: Sequence[list[Arrow]]) -> set[str]:
@@ -168,16 +168,12 @@ def _print_costs(
     low, high = (pick(cost.hours for cost in costs) for pick in (min, max))
     memory = max(cost.host_gb for cost in costs)
     gpu = max(cost.device_gb for cost in costs)
-    table = Table("", "hours of training", title=f"estimate ({basis})", title_justify="left")
-    table.add_row("a run by itself", _hours(low) if low == high else f"{_hours(low)} to {_hours(high)}")
-    table.add_row(f"{len(costs)} runs by themselves", _hours(alone))
-    table.add_row("with what they share made once, and what is there", _hours(shared_hours))
+    table = Table("", "training", title=f"estimate ({basis})", title_justify="left")
+    table.add_row("a run by itself", time_text(low) if low == high else f"{time_text(low)} to {time_text(high)}")
+    table.add_row(f"{len(costs)} runs by themselves", time_text(alone))
+    table.add_row("with what they share made once, and what is there", time_text(shared_hours))
     console.print(table)
     console.print(
         f"memory of a worker: up to {memory:.2f} GB" + (f" + {gpu:.2f} GB on its GPU" if gpu else "") + ". Stage 1 is "
         "counted with all its epochs, early stopping and the reading of priors not at all; scoring comes on top"
     )
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.1f}" if hours >= 10 else f"{hours:.3g}" if hours >= 0.01 else f"{hours:.4f}"

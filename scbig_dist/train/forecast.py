@@ -96,6 +96,14 @@ def check_sizes(config: Config, screen: Screen) -> None:
         )
 
 
+def time_text(hours: float) -> str:
+    """Three digits in the unit that suits: `420 ms`, `4.32 s`, `47.1 min`, `2.4 h`."""
+    for unit, name in ((1.0, "h"), (1 / 60, "min"), (1 / 3600, "s")):
+        if hours >= unit:
+            return f"{hours / unit:,.0f} {name}" if hours >= 100 * unit else f"{hours / unit:.3g} {name}"
+    return f"{hours * 3_600_000:.3g} ms"
+
+
 @dataclass(frozen=True)
 class Stage:
     name: str
