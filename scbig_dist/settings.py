@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError, suggest
+
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+LIMITS = {"ge": "from", "gt": "above", "le": "up to", "lt": "below", "min_length": "of a length from"}
 
 
 def addresses(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
@@ -23,13 +28,35 @@ def addresses(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[s
             yield f"{prefix}{name}"
 
 
-def meaning(address: str) -> str:
-    """The documented meaning of an address."""
+def _field(address: str) -> FieldInfo:
     section: Any = Config
     *parents, name = address.split(".")
     for parent in parents:
         section = section.model_fields[parent].annotation
-    return section.model_fields[name].description or ""
+    return section.model_fields[name]
+
+
+def meaning(address: str) -> str:
+    """The documented meaning of an address."""
+    return _field(address).description or ""
+
+
+def allowed(address: str) -> str:
+    """What a setting may be, in words: `a whole number from 1`, `a number from 0, below 1`, `'raw' or 'decoded'`."""
+    field = _field(address)
+    kind = field.annotation
+    if get_origin(kind) is Literal:
+        *most, last = [repr(choice) for choice in get_args(kind)]
+        return f"{', '.join(most)} or {last}"
+    kinds = set(get_args(kind) or [kind])
+    name = next(text for of, text in KINDS.items() if of in kinds)
+    limits = [
+        f"{word} {value}"
+        for limit, word in LIMITS.items()
+        for each in field.metadata
+        if (value := getattr(each, limit, None)) is not None
+    ]
+    return " ".join([name, ", ".join(limits)]).strip() + (" (or null)" if type(None) in kinds else "")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -69,9 +96,32 @@ def _scalar(text: str) -> Any:
 
 
 def _check_address(address: str, where: str) -> None:
-    known = list(addresses())
-    if address not in known:
-        raise UserError(f"{where}: unknown setting '{address}'; {suggest(address, known)}")
+    if address not in addresses():
+        raise UserError(f"{where}: unknown setting '{address}'; {suggest_address(address)}")
+
+
+def suggest_address(address: str) -> str:
+    """A clause that names the setting that was meant: by its name, then by its section; or what there is to choose from."""
+    known: dict[str, list[str]] = {}
+    for section, _, name in (each.rpartition(".") for each in addresses()):
+        known.setdefault(section, []).append(name)
+    section, _, name = address.rpartition(".")
+    own = _near(address if address in known else section, known)
+    if own and name in known[own]:
+        return f"did you mean '{own}.{name}'?"
+    if elsewhere := [f"{each}.{name}".removeprefix(".") for each, names in known.items() if name in names]:
+        return "did you mean " + " or ".join(f"'{each}'" for each in elsewhere) + "?"
+    if own:
+        near = _near(name, known[own])
+        return f"did you mean '{own}.{near}'?" if near else f"settings of {own}: {', '.join(known[own])}"
+    if not section and (near := _near(name, {name: None for names in known.values() for name in names})):
+        return suggest_address(near) if near not in known[""] else f"did you mean '{near}'?"
+    return f"sections: {', '.join(filter(None, known))}"
+
+
+def _near(name: str, choices: Iterable[str]) -> str:
+    """The nearest choice, empty where none is near."""
+    return next(iter(difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)), "")
 
 
 def build_config(values: Mapping[str, Any], where: str = "config") -> Config:
@@ -89,9 +139,21 @@ def build_config(values: Mapping[str, Any], where: str = "config") -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         address = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{where}: {address}={first['input']!r}: {first['msg']}") from None
+        raise UserError(f"{where}: {address}={first['input']!r}: {_wrong(address, first)}") from None
     _check_together(config, where)
     return config
+
+
+def _wrong(address: str, error: Mapping[str, Any]) -> str:
+    """What is wrong with a value, by what is allowed, not in pydantic's words."""
+    if address not in addresses():
+        return error["msg"]
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    near = (
+        suggest(str(error["input"]), get_args(_field(address).annotation)) if error["type"] == "literal_error" else ""
+    )
+    return f"should be {allowed(address)}" + (f"; {near}" if near.startswith("did") else "")
 
 
 def read_values(path: Path) -> dict[str, Any]:

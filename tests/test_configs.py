@@ -14,7 +14,7 @@ from scbig_dist.cluster.study import read_study
 from scbig_dist.config import Config, ModelConfig
 from scbig_dist.errors import UserError
 from scbig_dist.models.names import NAMES
-from scbig_dist.settings import addresses, load_config, read_values, with_values
+from scbig_dist.settings import addresses, allowed, load_config, read_values, with_values
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESETS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -36,6 +36,14 @@ def test_norman_additive_writes_out_every_default():
     values = read_values(ROOT / "configs" / "norman_additive.yaml")
     assert load_config(ROOT / "configs" / "norman_additive.yaml") == Config()
     assert set(addresses()) == set(values)
+
+
+def test_every_setting_says_what_is_allowed():
+    words = {address: allowed(address) for address in addresses()}
+    assert (
+        words["panel.n_hvg"] == "a whole number from 1 (or null)" and words["train.gpus"] == "a number from 0, up to 1"
+    )
+    assert words["flow.train_autoencoder"] == "true or false" and words["priors.ppi"] == "text (or null)"
 
 
 def test_paper_and_released_code_differ_where_they_are_known_to():

@@ -28,6 +28,13 @@ ARTIFACTS = typer.Option(
 SET = typer.Option("--set", metavar="ADDRESS=VALUE", help="Override a setting, e.g. --set flow.lr=1e-4. Repeatable.")
 
 
+def _workers(text: str) -> int | str:
+    try:
+        return parse_workers(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text}: {error}") from None
+
+
 def train(
     config: Annotated[
         Path | None, typer.Argument(help="A YAML config, e.g. configs/cpu_small.yaml. Defaults: the paper's.")
@@ -40,7 +47,7 @@ def train(
     workers: Annotated[
         Any,
         typer.Option(
-            parser=parse_workers,
+            parser=_workers,
             metavar="N|N-M",
             help="Training processes (train.workers); more than one run on Ray. A range: as many as there is room for.",
         ),

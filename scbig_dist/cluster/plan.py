@@ -15,8 +15,8 @@ from scbig_dist.cluster.axes import Range, Value, combinations
 from scbig_dist.cluster.study import Study
 from scbig_dist.cluster.study_schema import STUDY_SCHEMA
 from scbig_dist.config import Config
-from scbig_dist.errors import UserError, suggest
-from scbig_dist.settings import addresses, flatten, load_config, read_values, with_values
+from scbig_dist.errors import UserError
+from scbig_dist.settings import addresses, flatten, load_config, read_values, suggest_address, with_values
 from scbig_dist.store.reader import Store
 from scbig_dist.train.experiment import STAND_INS, divide, open_config_store, settle
 from scbig_dist.train.prior_files import check_prior_files
@@ -73,10 +73,10 @@ class Plan:
 def make_plan(study: Study, path: Path, overrides: Mapping[str, Any]) -> Plan:
     """The plan of a study read from `path`; every value it can take is checked here, before any trial."""
     where = f"study {path}"
-    known = list(addresses())
+    known = set(addresses())
     for address in study.addresses:
         if address not in known:
-            raise UserError(f"{where}: unknown axis '{address}'; {suggest(address, known)}")
+            raise UserError(f"{where}: unknown axis '{address}'; {suggest_address(address)}")
         if address == "store" or address.startswith(("data.", "qc.")):
             raise UserError(f"{where}: axis '{address}' is settled by the store; build one store per value instead")
         if address in overrides and (address in study.axes or all(address in each for each in study.points.values())):
