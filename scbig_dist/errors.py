@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 MOST_CHOICES = 40
 
@@ -23,6 +24,16 @@ def suggest(value: str, choices: Iterable[str]) -> str:
         return f"did you mean '{near[0]}'?"
     more = f" and {len(choices) - MOST_CHOICES} more" if len(choices) > MOST_CHOICES else ""
     return "choices: " + ", ".join(choices[:MOST_CHOICES]) + more
+
+
+def no_file(path: Path, remedy: str) -> str:
+    """A clause on a file that is not there: the nearest name beside it, or the remedy."""
+    try:
+        beside = [each.name for each in path.parent.iterdir() if each.is_file()]
+    except OSError:
+        return f"no such file, no directory {path.parent}; {remedy}"
+    near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.6)
+    return f"no such file; did you mean '{near[0]}' there?" if near else f"no such file; {remedy}"
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

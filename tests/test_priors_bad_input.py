@@ -79,7 +79,7 @@ def test_a_vector_for_one_target_is_enough_and_counted(tmp_path, store):
         ("priors.target_embedding", "other.npz", "no target ("),
         ("priors.gene_embedding", "other.npz", "no panel gene ("),
         ("priors.pathways", "other.gmt", "other.gmt: no panel gene ("),
-        ("priors.ppi", "none.tsv", "none.tsv: no such file"),
+        ("priors.ppi", "none.tsv", "none.tsv: no such file; check its name"),
     ],
 )
 @pytest.mark.parametrize("in_a_point", [True, False])

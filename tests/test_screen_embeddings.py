@@ -90,7 +90,7 @@ def test_embedding_rejects_text(tmp_path, name, text, message):
 
 def test_embedding_rejects_what_is_missing(tmp_path):
     for name in ("x.npz", "x.csv", "x.pt", "x.h5ad", "x.h5ad:key"):
-        with pytest.raises(UserError, match="no such file"):
+        with pytest.raises(UserError, match=r"no such file; name a file of vectors: \.npz"):
             read_embedding(tmp_path / name)
     (tmp_path / "d.npz").mkdir()
     with pytest.raises(UserError, match="a directory"):

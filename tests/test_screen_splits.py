@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -196,8 +197,26 @@ def test_a_split_file_is_whole_or_not_there(tmp_path):
 
 
 def test_split_file_that_is_missing_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"nothing.json: no such file"):
-        make_split(screen(["a"]), SplitConfig(file=str(tmp_path / "nothing.json")))
+    for name, hint in (("nothing.json", "'scbig split STORE -o FILE' writes one"), ("d/x.json", "no directory .*/d; ")):
+        with pytest.raises(UserError, match=rf"{name}: no such file.*{hint}"):
+            make_split(screen(["a"]), SplitConfig(file=str(tmp_path / name)))
+    (tmp_path / "norman_split.json").write_text("{}")
+    with pytest.raises(UserError, match=r"no such file; did you mean 'norman_split\.json' there\?"):
+        make_split(screen(["a"]), SplitConfig(file=str(tmp_path / "norman-split.json")))
+
+
+def test_condition_that_is_not_there_stands_beside_the_nearest(tmp_path):
+    conditions = screen(["AAK1", "ABL1", "ACTB", "BCL2", "CBL", "KLF1", "KLF1+MYC", "MYC", "ZEB2"], contexts=("x",))
+    path = tmp_path / "mine.json"
+    for asked, nearest in (
+        ("FOXA1+klf1", "the nearest of 9: 'KLF1', 'KLF1+MYC', "),
+        ("x/FOXA1ABCD+KLF1", "the nearest of 9: 'x/KLF1', 'x/KLF1+MYC', "),
+        ("zeb9999", "the nearest of 9: 'ZEB2', "),
+    ):
+        path.write_text(json.dumps({"test": [asked]}))
+        with pytest.raises(UserError) as caught:
+            read_split(path, conditions)
+        assert nearest in str(caught.value)
 
 
 def test_check_split_finds_a_reverse_spelling_in_another_context():

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from scbig_dist.errors import UserError, suggest
+from scbig_dist.errors import UserError, no_file, suggest
 from scbig_dist.screen.textfile import is_number, read_first_lines, split_fields
 
 FORMS = ".npz, .csv, .tsv (also .gz), .pt, .h5ad (file.h5ad:key for an entry of varm)"
@@ -41,7 +41,8 @@ def read(path: Path | str) -> Content:
     if form not in readers:
         raise UserError(f"{where}: unknown form '{form or file.name}'; choices: {FORMS}")
     if not file.is_file():
-        raise UserError(f"{where}: {'a directory; give a file' if file.is_dir() else 'no such file'}")
+        absent = "a directory; give a file" if file.is_dir() else no_file(file, f"name a file of vectors: {FORMS}")
+        raise UserError(f"{where}: {absent}")
     genes, vectors = readers[form](file, where) if form != ".h5ad" else read_h5ad(file, where, key)
     try:
         matrix = np.asarray(vectors, dtype=np.float32)

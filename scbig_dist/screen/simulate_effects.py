@@ -26,7 +26,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from scbig_dist.conditions import CONTROL, parse_perturbation
-from scbig_dist.errors import UserError
+from scbig_dist.errors import UserError, no_file
 from scbig_dist.new_file import check_out, new_file
 from scbig_dist.screen.cell_writer import (
     SimulationSummary,
@@ -136,7 +136,7 @@ def read_effects(path: Path) -> EffectTable:
     """Arrays `lfc_s` (single, gene), `sing_labels`, `genes_hvg`, and for doubles `lfc_d`, `doub_labels`."""
     where = f"--effects {path}"
     if not path.is_file():
-        raise UserError(f"{where}: no such file")
+        raise UserError(f"{where}: {no_file(path, 'check its name')}")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

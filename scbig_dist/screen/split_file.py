@@ -7,15 +7,17 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
 from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
 from scbig_dist.conditions import Condition
 from scbig_dist.config_data import SplitConfig
-from scbig_dist.errors import UserError, listed, suggest
+from scbig_dist.errors import UserError, listed, no_file, suggest
 from scbig_dist.screen.split_record import UNUSED, Split, check_split, sorted_conditions
 
+MOST_NEAR = 3  # conditions that are named where one is not there
 HAND_WRITTEN = "hand-written"
 USES = ("train", "val", "test")
 KEYS = ("kind", "seed", "sizes", *USES, "parts")
@@ -114,9 +116,24 @@ class Vocabulary:
 
     def nearest(self, name: str) -> str:
         """A hint at the condition that was meant, spelled with or without a context as `name` is."""
-        choices = dict.fromkeys(c.name if "/" in name else c.perturbation for c in self.perturbed)
+        choices = list(dict.fromkeys(c.name if "/" in name else c.perturbation for c in self.perturbed))
         hint = suggest(name, choices)
-        return hint if hint.startswith("did") else f"choices: {listed(list(choices))}"
+        if hint.startswith("did"):
+            return hint
+        if len(choices) <= MOST_NEAR:
+            return f"choices: {listed(choices)}"
+        asked, matcher = _targets(name), SequenceMatcher(b=name.casefold())
+
+        def likeness(choice: str) -> tuple[int, float]:
+            matcher.set_seq1(choice.casefold())
+            return len(asked & _targets(choice)), matcher.ratio()
+
+        near = sorted(choices, key=likeness, reverse=True)[:MOST_NEAR]
+        return f"the nearest of {len(choices):,}: {listed(near, MOST_NEAR)}"
+
+
+def _targets(name: str) -> set[str]:
+    return {target.strip() for target in name.rpartition("/")[2].partition("@")[0].casefold().split("+")}
 
 
 def canonical(name: str) -> str:
@@ -129,7 +146,8 @@ def canonical(name: str) -> str:
 
 def _read_json(path: Path, where: str) -> dict[str, Any]:
     if not path.is_file():
-        raise UserError(f"{where}: no such file")
+        remedy = "'scbig split STORE -o FILE' writes one"
+        raise UserError(f"{where}: {no_file(path, remedy)}")
     try:
         tree = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=lambda pairs: _unique(pairs, where))
     except json.JSONDecodeError as error:

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from scbig_dist.errors import UserError
+from scbig_dist.errors import UserError, no_file
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def open_text(path: Path, where: str) -> Iterator[IO[str]]:
     if path.is_dir():
         raise UserError(f"{where}: a directory; give a file")
     if not path.is_file():
-        raise UserError(f"{where}: no such file")
+        raise UserError(f"{where}: {no_file(path, 'check its name')}")
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
             yield lines
