@@ -55,16 +55,19 @@ def test_doses_tell_conditions_apart(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"genes": ["A", "B", "g0", "h1"]}, r"genes are not those of the run's panel: it lacks 'g1' and has 'h1'"),
+        ({"genes": ["A", "B", "g0", "h1"]}, r"genes are not the 4 of the run's panel: it lacks 'g1' and has 'h1'"),
         ({"genes": ["A", "B", "g0"]}, "lacks 'g1'"),
-        ({"genes": [*GENES, "extra"]}, "has 'extra' beyond them"),
+        ({"genes": [*GENES, "extra"]}, "has 'extra' beyond them; give it the panel that 'scbig predict RUN' writes"),
         ({"genes": ["A", "B", "g0", "g0"]}, "'g0' stands there twice"),
-        ({"labels": LABELS[:2]}, r"conditions are not the run's test conditions: it lacks 'k562/C'$"),
+        (
+            {"labels": LABELS[:2]},
+            r"not the run's 3 test conditions: it lacks 'k562/C'; predict what RUN/split.json lists",
+        ),
         ({"labels": [*LABELS, ("Q", "k562")]}, "has 'k562/Q' beyond them"),
         ({"columns": ("context",)}, r"no obs column 'condition' \(there: context\)"),
         ({"columns": ("condition",)}, "no obs column 'context'"),
         ({"value": 0}, "whole numbers, so counts"),
-        ({"value": np.nan}, "NaN or infinite"),
+        ({"value": np.nan}, "NaN or infinite values; give every gene of every cell a number"),
     ],
 )
 def test_evaluate_rejects_a_prediction_that_does_not_fit(tmp_path, options, message):
@@ -76,5 +79,5 @@ def test_evaluate_rejects_a_prediction_that_does_not_fit(tmp_path, options, mess
 def test_evaluate_rejects_what_is_no_prediction_file(tmp_path):
     (tmp_path / "text.h5ad").write_text("no HDF5")
     for name, message in (("text.h5ad", "not an .h5ad file"), ("none.h5ad", "no such file")):
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(UserError, match=f"^--prediction .*{message}"):
             read_given(tmp_path / name, GENES, CONDITIONS)
