@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from scbig_dist.cli import app
 from scbig_dist.settings import addresses, build_config, parse_set
@@ -105,6 +106,24 @@ def test_inline_command_exists(text: str):
         assert words[0] in make_targets()
     else:
         resolve([w for w in words if w.islower()])
+
+
+def every_command(command: Any = ROOT_COMMAND, *words: str) -> Iterator[tuple[str, Any]]:
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from (
+            every_command(inner, *words, name) if hasattr(inner, "commands") else [(" ".join([*words, name]), inner)]
+        )
+
+
+COMMAND = dict(every_command())
+
+
+@pytest.mark.parametrize("name", COMMAND)
+def test_help_breaks_no_sentence_and_names_no_type_of_pythons(name: str):
+    assert len(COMMAND) > 15 and all("\n" not in paragraph for paragraph in COMMAND[name].help.split("\n\n"))
+    shown = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "200"}).output
+    assert COMMAND[name].help.split("\n\n")[0].split()[0] in shown
+    assert not [line for line in shown.splitlines() if "--" in line and "list[" in line]
 
 
 def test_makefile_calls_real_commands():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import sys
 from typing import Any
@@ -51,6 +52,15 @@ app.command()(doctor)
 app.command(context_settings={"ignore_unknown_options": True})(submit)
 app.command()(status)
 app.command()(stop)
+
+
+def _flowing(text: str | None) -> str:
+    """A docstring with a line per paragraph, for the terminal to wrap: typer breaks lines where the source does."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n"))
+
+
+for _command in (*app.registered_commands, *store.registered_commands):
+    _command.help = _flowing(inspect.getdoc(_command.callback))
 
 # typer carries a click of its own, whose exceptions it does not all export.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]

@@ -27,7 +27,9 @@ def artifacts(
         bool, typer.Option("--prune", help="Remove what the conditions below, all of those given, ask for.")
     ] = False,
     older: Annotated[str | None, typer.Option(metavar="AGE", help="Finished longer ago than, e.g. 12h, 30d.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help=f"Of this kind: {', '.join(SCHEMA)}. Repeatable.")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help=f"Of this kind: {', '.join(SCHEMA)}. Repeatable.")
+    ] = None,
     unused: Annotated[bool, typer.Option("--unused", help="Used by no run that is still there.")] = False,
     leftovers: Annotated[
         bool, typer.Option("--leftovers", help="Of makers that are gone, or damaged: nothing that is whole.")

@@ -29,7 +29,8 @@ def compare(
         list[Path], typer.Argument(help="Evaluated runs, or directories of seeds; the first is the reference.")
     ],
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", help="A metric to compare. Repeatable (default: four of them).")
+        list[str] | None,
+        typer.Option("--metric", metavar="METRIC", help="A metric to compare. Repeatable (default: four of them)."),
     ] = None,
     with_: Annotated[
         list[str] | None,

@@ -26,7 +26,10 @@ def evaluate(
         ),
     ] = None,
     name: Annotated[
-        list[str] | None, typer.Option("--name", help="The row of a --prediction (default: the file's name).")
+        list[str] | None,
+        typer.Option(
+            "--name", metavar="NAME", help="The row of a --prediction (default: the file's name). Repeatable."
+        ),
     ] = None,
     cell_eval: Annotated[
         Path | None,
