@@ -16,6 +16,7 @@ from dashboard_cases import BEGAN, blocks_of, snapshot, words, write_study, writ
 from scbig_dist.artifacts.shelf import Shelf
 from scbig_dist.dashboard import blocks as b
 from scbig_dist.dashboard.axis_figures import half_interval, pareto_front
+from scbig_dist.dashboard.beside import best_table
 from scbig_dist.dashboard.cluster import Cluster
 from scbig_dist.dashboard.curves import Log, Logs, smoothed
 from scbig_dist.dashboard.files import read_yaml
@@ -294,6 +295,13 @@ def test_interval_is_that_of_students_t():
     values = [0.1, 0.4, 0.35, 0.8]
     low, high = stats.t.interval(0.95, 3, loc=sum(values) / 4, scale=stats.sem(values))
     assert half_interval(values) == pytest.approx((high - low) / 2)
+
+
+def test_the_papers_best_row_says_its_figure_once(tmp_path):
+    for table, label in (("sensitivity", "published, best of figure 6"), ("pooling", "published, table 10: mean")):
+        path = write_study(tmp_path / table, published=table)
+        write_trial(path, "0000", 0.5)
+        assert best_table(snapshot(path)).rows[-1][0] == label
 
 
 def test_importance_finds_the_axis_that_decides():

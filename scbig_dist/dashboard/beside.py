@@ -184,7 +184,8 @@ def _published_best(study: Snapshot) -> tuple[dict[str, float], str]:
     )
     known = [name for name in rows if metric in rows[name]]
     name = (max if arrow(metric) == "↑" else min)(known, key=lambda n: rows[n][metric])
-    return rows[name], f"published, {found[0].printed_as.split('(')[0].strip()}: {name.split(':')[0]}"
+    where, label = found[0].printed_as.split("(")[0].strip(), name.split(":")[0]
+    return rows[name], f"published, {label if where in label else f'{where}: {label}'}"
 
 
 def trial_href(study: Snapshot, trial: str) -> str:
