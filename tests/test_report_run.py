@@ -144,6 +144,17 @@ def test_every_stage_of_a_log_has_its_curves():
     assert [axes.get_title("left") for axes in figure.axes] == ["cells: loss", "cells: validation", "shift: loss"]
 
 
+def test_one_point_has_one_tick_and_others_have_few():
+    log = [{"stage": "flow", "step": s, "loss": 0.3} for s in (1, 400_000)]
+    figure = loss_curves([*log, {"stage": "flow", "step": 400_000, "val_pearson_delta": 0.4}])
+    figure.canvas.draw()
+    losses, scores = figure.axes
+    assert [tick.get_text() for tick in scores.get_xticklabels()] == ["400,000"]
+    ticks = [tick.get_text() for tick in losses.get_xticklabels()]
+    assert "200,000" in ticks and len(ticks) <= 6
+    assert losses.get_yscale() == "linear" and len(losses.get_yticks()) > 2
+
+
 def test_numbers_read_well():
     assert [number(x) for x in (None, float("nan"), 1_204_331, 0.00012, 12.345, 2.0, -3.5, "gcae", True)] == [
         "–", "–", "1,204,331", "1.20e-04", "12.35", "2", "−3.50", "gcae", "True",

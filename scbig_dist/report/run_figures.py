@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from scbig_dist.metrics.summary import best, counted
 from scbig_dist.report.style import COLOURS, FAINT, INK, MARKERS, canvas, legend
 from scbig_dist.report.wording import METHOD_ORDER, arrow, in_order
 
 MOST_CURVES = 5
+WIDE = 3  # highest by lowest loss, from which their axis is logarithmic
 
 
 def loss_curves(log: list[dict[str, Any]]) -> Figure | None:
@@ -46,18 +47,24 @@ def _curve(records: list[dict[str, Any]], name: str) -> list[tuple[float, float]
 
 
 def _draw(panel: Axes, title: str, curves: dict[str, list[tuple[float, float]]], is_loss: bool) -> None:
-    positive = all(y > 0 for points in curves.values() for _, y in points)
+    heights = [y for points in curves.values() for _, y in points]
+    low, high = min(heights), max(heights)
     for i, (name, points) in enumerate(curves.items()):
         few = len(points) <= 30
         panel.plot(*zip(*points, strict=True), color=COLOURS[i], lw=1.4, marker=MARKERS[i] if few else None, ms=3.5, label=name)  # fmt: skip
-    if is_loss and positive:
+    if is_loss and low > 0 and high > WIDE * low:  # within less, powers of ten and what lies between leave an axis bare
         panel.set_yscale("log")
-        low, high = (f(y for points in curves.values() for _, y in points) for f in (min, max))
         panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
         # Within a decade or so the powers of ten alone would leave the axis bare.
         panel.yaxis.set_minor_formatter(
             FuncFormatter(lambda y, _: f"{y:g}" if high < 30 * low and f"{y:e}"[0] in "2357" else "")
         )
+    updates = sorted({x for points in curves.values() for x, _ in points})
+    # One point would have ticks all around it, each as long as its own and none of an update that was looked at.
+    panel.xaxis.set_major_locator(
+        FixedLocator(updates) if len(updates) == 1 else MaxNLocator(4, integer=True, steps=[1, 2, 5, 10])
+    )
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     panel.set_title(title, loc="left")
     panel.set_xlabel("update")
     panel.set_ylabel("loss" if is_loss else "score ↑")
