@@ -159,6 +159,14 @@ def test_the_command_prints_and_draws(runs, tmp_path, capsys):
     assert [line["name"] for line in kept["lines"]] == ["a", "b", "c", "Ridge-additive"]
 
 
+def test_a_name_with_brackets_is_printed_as_it_is(tmp_path, capsys):
+    names = ("a[red]", "b[bold]")
+    paths = [write_scored(tmp_path / name, {"scBIG": BASE}, settings={"flow": name}) for name in names]
+    command(paths, metric=["mse"])
+    shown = capsys.readouterr().out
+    assert all(f" {name} " in shown for name in names) and "\\" not in shown
+
+
 def test_colours_say_better_worse_or_open(runs):
     found = compare(read_entries(runs, ["Ridge-additive"], "test"), ["pearson_delta", "mse"])
     colours = {(line.metric, line.name): _colour(line) for line in found.lines if line.against is not None}

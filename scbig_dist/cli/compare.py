@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from scbig_dist.errors import UserError, suggest
@@ -110,9 +109,9 @@ def _cells(line: Line, with_seeds: bool) -> list[str]:
         ends = (
             "" if found.low != found.low else f" [{number(found.low, line.metric)}, {number(found.high, line.metric)}]"
         )
-        return escape(f"{sign if found.mean > 0 else ''}{number(found.mean, line.metric)}{ends}")
+        return f"{sign if found.mean > 0 else ''}{number(found.mean, line.metric)}{ends}"
 
-    cells = [escape(line.name), span(line.value)]
+    cells = [line.name, span(line.value)]
     if with_seeds:
         cells.append(f"{number(line.runs.sd, line.metric)} ({line.runs.n})" if line.runs.n > 1 else "–")
     if line.against is None:
