@@ -269,6 +269,8 @@ class TrainConfig(Section):
     """Arithmetic of the networks; `bfloat16` is autocast, meant for GPUs."""
     compile: bool = False
     """True: torch.compile, meant for GPUs."""
+    graphs: bool = True
+    """On a GPU: a micro-batch of scBIG is one CUDA graph, launched at once; False: operation by operation, several times as long."""
     checkpoint_activations: bool = False
     """True: the autoencoder's blocks are computed again in the backward pass instead of kept: less memory, about a third more time."""
     threads: int = Field(default=2, ge=1)

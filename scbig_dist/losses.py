@@ -7,13 +7,14 @@ also under autocast: differences of large sums do not survive bfloat16.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import ParamSpec
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from scbig_dist.half_steps import Potentials
 
 P = ParamSpec("P")
 
@@ -90,16 +91,13 @@ def sinkhorn_cost(
     return value - (own_a + own_b) / 2
 
 
+@torch.compiler.disable  # hundreds of half steps: compiled code calls them as they are
 def transport_cost(
     cost: Float[Tensor, "row column"], regularisation: Float[Tensor, ""], n_iterations: int
 ) -> Float[Tensor, ""]:
     """⟨P, C⟩ after `n_iterations` of log-domain Sinkhorn between uniform marginals."""
-    n_rows, n_columns = cost.shape
     logits = -cost / regularisation
-    column = torch.zeros(n_columns, device=cost.device, dtype=cost.dtype)
-    for _ in range(n_iterations):
-        row = -math.log(n_rows) - torch.logsumexp(logits + column, 1)
-        column = -math.log(n_columns) - torch.logsumexp(logits + row[:, None], 0)
+    row, column = Potentials.apply(logits, n_iterations)
     plan = (logits + row[:, None] + column).exp()
     return (plan * cost).sum()
 

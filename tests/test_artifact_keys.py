@@ -64,6 +64,7 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     # Nothing that is kept depends on these.
     "train.threads": (2, set()),
     "train.checkpoint_every": (7, set()),
+    "train.graphs": (False, set()),
     "train.memory_gb": (1.0, set()),
     "align.lambda_path": (5.0, set()),  # no pathways: the loss is off
     "align.epsilon": (0.5, set()),

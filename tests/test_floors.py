@@ -13,7 +13,7 @@ MAX_LINES = 350
 
 # Room → floor. Rooms of floor 1 are independent of each other; on the other floors files see their own room and below.
 FLOORS = {
-    "config": 0, "config_data": 0, "settings": 0, "conditions": 0, "errors": 0, "new_file": 0,
+    "config": 0, "config_data": 0, "settings": 0, "conditions": 0, "errors": 0, "new_file": 0, "half_steps": 0,
     "store": 1, "screen": 1, "nn": 1, "flow": 1, "losses": 1, "grc": 1, "grc_audit": 1, "metrics": 1,
     "models": 2,
     "train": 3, "artifacts": 3, "evaluate": 3, "interpret": 3,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scbig_dist.flow.solver import solve
+from scbig_dist.flow.solver import evaluation_times, solve
 from scbig_dist.flow.tsit5 import A, C, E
 
 MATRIX = torch.tensor([[0.0, 2.0, 0.0], [-2.0, -0.5, 0.3], [0.0, 0.0, 0.4]], dtype=torch.float64)
@@ -111,3 +111,17 @@ def test_single_precision_reaches_the_end() -> None:
     result = solve(lambda t, x: x @ MATRIX.float().T, x0, "tsit5", 1, 1e-5)
     assert result.dtype == torch.float32
     torch.testing.assert_close(result, closed_form(x0.double()).float(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["euler", "midpoint", "rk4"])
+def test_evaluation_times_are_those_that_the_solver_asks_for(method: str) -> None:
+    asked: list[float] = []
+
+    def velocity(t: Tensor, x: Tensor) -> Tensor:
+        asked.append(float(t))
+        return torch.zeros_like(x)
+
+    solve(velocity, torch.zeros(1, 1), method, 7, 1e-5)
+    times = evaluation_times(method, 7, torch.device("cpu"))
+    assert times is not None and times.tolist() == pytest.approx(asked, abs=1e-6)
+    assert evaluation_times("tsit5", 7, torch.device("cpu")) is None

@@ -42,6 +42,14 @@ def test_shared_time_and_condition_equal_repeated_ones() -> None:
     torch.testing.assert_close(field(torch.tensor([0.3]), x, condition[None]), repeated)
 
 
+def test_many_times_at_once_equal_one_after_the_other() -> None:
+    torch.manual_seed(0)
+    field = VelocityField(5, CONFIG)
+    x, condition, times = torch.randn(6, 5), torch.randn(8), torch.rand(4)
+    for t, given in zip(times, field.at_times(times, condition), strict=True):
+        torch.testing.assert_close(field.move(x, given), field(t, x, condition))
+
+
 def test_every_input_matters() -> None:
     torch.manual_seed(0)
     field = VelocityField(5, CONFIG)

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from scbig_dist.half_steps import half_step
+
 MAX_ITERATIONS = 500  # beyond it, at a very small ε, the column marginal is approximate
 CHECK_EVERY = 10
 UNCHECKED_ITERATIONS = 100  # where a look at the marginal would stop the device's queue
@@ -76,7 +78,7 @@ def _kernel_scaling(kernel: Float[Tensor, "group row column"]) -> Float[Tensor, 
     row, column = kernel.new_ones(n_groups, 1, n_rows), kernel.new_ones(n_groups, n_columns, 1)
     for iteration in range(1, MAX_ITERATIONS + 1):
         previous, row = row, 1 / (n_rows * (kernel @ column)).transpose(1, 2)
-        if iteration % CHECK_EVERY == 0 and _settled(previous / row):
+        if iteration % CHECK_EVERY == 0 and _settled((previous / row)[:, 0]):
             break
         column = 1 / (n_columns * (row @ kernel)).transpose(1, 2)
     return column.transpose(1, 2)
@@ -84,19 +86,22 @@ def _kernel_scaling(kernel: Float[Tensor, "group row column"]) -> Float[Tensor, 
 
 def _log_potential(logits: Float[Tensor, "group row column"]) -> Float[Tensor, "group 1 column"]:
     n_groups, n_rows, n_columns = logits.shape
-    row, column = logits.new_zeros(n_groups, n_rows, 1), logits.new_zeros(n_groups, 1, n_columns)
+    logits, turned = logits.contiguous(), logits.transpose(1, 2).contiguous()
+    row, column = logits.new_zeros(n_groups, n_rows), logits.new_zeros(n_groups, n_columns)
     checked = logits.device.type == "cpu"
     for iteration in range(1, (MAX_ITERATIONS if checked else UNCHECKED_ITERATIONS) + 1):
-        previous, row = row, -math.log(n_rows) - torch.logsumexp(logits + column, 2, keepdim=True)
-        if checked and iteration % CHECK_EVERY == 0 and _settled((previous - row).exp()):
+        look = checked and iteration % CHECK_EVERY == 0
+        previous = row.clone() if look else row
+        half_step(logits, column, -math.log(n_rows), row)
+        if look and _settled((previous - row).exp()):
             break
-        column = -math.log(n_columns) - torch.logsumexp(logits + row, 1, keepdim=True)
-    return column
+        half_step(turned, row, -math.log(n_columns), column)
+    return column[:, None]
 
 
-def _settled(mass: Float[Tensor, "group a b"]) -> bool:
+def _settled(mass: Float[Tensor, "group row"]) -> bool:
     """Whether each row's mass, relative to uniform, is one; `mass` is what the last column update left."""
-    return float((mass - 1).abs().flatten(1).mean(1).max()) < TOLERANCE
+    return float((mass - 1).abs().mean(1).max()) < TOLERANCE
 
 
 def _permutation(cost: Float[Tensor, "row column"]) -> Int[Tensor, " row"]:

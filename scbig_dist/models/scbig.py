@@ -13,7 +13,7 @@ from scbig_dist import losses
 from scbig_dist.config import Config
 from scbig_dist.flow.coupling import couple
 from scbig_dist.flow.path import sample_path
-from scbig_dist.flow.solver import solve
+from scbig_dist.flow.solver import evaluation_times, solve
 from scbig_dist.models.own_gene import OwnGene, OwnShifts
 from scbig_dist.models.protocol import AlignBatch, Batch, CellBatch, ConditionInput, FlowBatch, ShiftBatch, StageLoss
 from scbig_dist.models.shift_head import ShiftHead, ShiftInputs
@@ -147,9 +147,17 @@ class ScBIG(nn.Module):
 
     def _carry(self, align: AlignBatch, condition: Float[Tensor, "condition d"]) -> Float[Tensor, "cell latent"]:
         x0 = self.encode(align.x0) if self.config.flow.train_autoencoder else align.x0
-        c = condition[align.condition]  # shared by the cells, like t: both are computed once
-        n_steps, tolerance = self.config.align.n_solver_steps, self.config.flow.tolerance
-        return solve(lambda t, x: self.velocity(t, x, c), x0, "midpoint", n_steps, tolerance)
+        return self._solve(x0, condition[align.condition], "midpoint", self.config.align.n_solver_steps)
+
+    def _solve(
+        self, x0: Float[Tensor, "cell latent"], c: Float[Tensor, " d"], method: str, n_steps: int
+    ) -> Float[Tensor, "cell latent"]:
+        """The state at t = 1 under one condition. What the path does not change is computed once, before it."""
+        tolerance = self.config.flow.tolerance
+        if (times := evaluation_times(method, n_steps, x0.device)) is None:
+            return solve(lambda t, x: self.velocity(t, x, c), x0, method, n_steps, tolerance)
+        given = iter(self.velocity.at_times(times, c).unbind())
+        return solve(lambda t, x: self.velocity.move(x, next(given)), x0, method, n_steps, tolerance)
 
     def _align(self, align: AlignBatch, predicted: Float[Tensor, "cell gene"]) -> list[tuple[str, float, Tensor]]:
         config = self.config.align
@@ -178,7 +186,7 @@ class ScBIG(nn.Module):
         # Encoded once: the condition does not change along the path.
         c = self.condition(condition.targets, condition.context, condition.dose)
         method, n_steps = ("midpoint", VALIDATION_STEPS) if fast else (flow.solver, flow.solver_steps)
-        z1 = solve(lambda t, x: self.velocity(t, x, c), z0, method, n_steps, flow.tolerance)
+        z1 = self._solve(z0, c[0], method, n_steps)
         cells = self.decode(z1)
         if self.shift is not None:
             moved = control + cells - self.decode(z0)

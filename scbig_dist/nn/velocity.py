@@ -58,6 +58,14 @@ class VelocityField(nn.Module):
         joined = (joined.unflatten(0, (len(given), -1)) + given[:, None]).flatten(0, 1)
         return self.head(joined)
 
+    def at_times(self, t: Float[Tensor, " time"], condition: Float[Tensor, " d"]) -> Float[Tensor, "time width"]:
+        """What several times under one condition add to any state: computed at once, each row for `move`."""
+        return self.join_time(self.time(t)) + self.join_condition(condition)
+
+    def move(self, x: Float[Tensor, "cell latent"], given: Float[Tensor, " width"]) -> Float[Tensor, "cell latent"]:
+        """Velocities of states at one time under one condition, a row of `at_times`."""
+        return self.head(self.join_state(self.state(x)) + given)
+
 
 def _layer(n_in: int, n_out: int, dropout: float) -> list[nn.Module]:
     return [nn.Linear(n_in, n_out), nn.SiLU(), Dropout(dropout)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack, nullcontext
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
-from scbig_dist.models.protocol import Batch, PerturbationModel, StageLoss
+from scbig_dist.models.protocol import Batch, PerturbationModel
 from scbig_dist.train.checkpoint import load_checkpoint, load_optimizer, newest_sound, save_checkpoint, tensors_of
 from scbig_dist.train.context import WorkerContext
 from scbig_dist.train.feed import Feeder
+from scbig_dist.train.gradients import gradients_of
 from scbig_dist.train.log import RunLog, peak_memory_gb
 from scbig_dist.train.pace import Pace
-from scbig_dist.train.random import torch_seeded
 
 LOG_SECONDS = 1.0  # about the time between two records, checks aside
 
@@ -58,20 +58,6 @@ class StageData(Protocol):
         ...
 
 
-class _StageLoss(nn.Module):
-    """A module whose forward is the stage's loss: what data-parallel training wraps."""
-
-    def __init__(self, model: PerturbationModel, stage: str) -> None:
-        super().__init__()
-        assert isinstance(model, nn.Module)
-        self.model: Any = model
-        self.stage = stage
-
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        loss: StageLoss = self.model.loss(self.stage, batch)
-        return loss.total, loss.parts
-
-
 def run_stage(
     model: PerturbationModel, data: StageData, config: Config, context: WorkerContext, checkpoints: Path, log: RunLog
 ) -> dict[str, float | None]:
@@ -97,30 +83,23 @@ def run_stage(
         load_optimizer(optimizer, saved.optimizer)
         state |= saved.state
         best, start = saved.best, saved.step
-    # With the decoder learning through the alignment alone, some micro-batches leave it untouched; a baseline may
-    # have tables of which a batch reads a few rows.
-    partly = config.flow.train_autoencoder or config.model.name != "scbig"
-    wrapped: Any = context.wrap(_StageLoss(model, data.name), find_unused=partly)
-    if config.train.compile:
-        wrapped = torch.compile(wrapped)
+    gradients = gradients_of(model, data.name, learning, data.micro_per_step, config, context)
     log.stage(data.name, data.n_steps, start)
     began, pace = time.perf_counter() - state["seconds"], Pace()
     due = start + 1  # the next record
     steps = range(start, start if state["stopped"] else data.n_steps)
-    with Feeder(data.micro_batches, steps) as feed:
+    _learn(model, modules)
+    with Feeder(data.micro_batches, steps) as feed, closing(gradients):
         for step in steps:
-            model.eval()  # what is frozen has no dropout
-            for module in modules:
-                module.train()
             tick = time.perf_counter()
             before = feed.waited
-            total, parts = _update(wrapped, feed.step(), data, config, context, step)
+            total, parts = gradients(feed.step(), step)
             if data.clip is not None:
                 nn.utils.clip_grad_norm_(learning, data.clip)
             for group in optimizer.param_groups:
                 group["lr"] = data.lr * _course(data.schedule, step / data.n_steps)
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            gradients.clear()
             now = time.perf_counter()
             pace.add(now - tick, feed.waited - before)
             done = step + 1
@@ -129,6 +108,7 @@ def run_stage(
             if checked:
                 model.eval()
                 figures = _from_rank_zero(data, model, context)
+                _learn(model, modules)
                 record = {name: value for name, value in figures.items() if name != "score"}
                 if state["best"] is None or figures["score"] < state["best"]:
                     state |= {"best": figures["score"], "bad": 0}
@@ -189,39 +169,15 @@ def _agreed(checkpoints: Path, context: WorkerContext, log: RunLog) -> Path | No
     return checkpoints / f"step-{step:08d}" if step else None
 
 
+def _learn(model: nn.Module, modules: Iterable[nn.Module]) -> None:
+    model.eval()  # what is frozen has no dropout
+    for module in modules:
+        module.train()
+
+
 def _course(schedule: str, done: float) -> float:
     """Share of the learning rate after a share of the stage's updates."""
     return 0.5 * (1 + math.cos(math.pi * done)) if schedule == "cosine" else 1.0
-
-
-def _update(
-    wrapped: Any,
-    batches: Iterable[Batch],
-    data: StageData,
-    config: Config,
-    context: WorkerContext,
-    step: int,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Gradients of one update, averaged over all ranks; the loss of this rank's micro-batches."""
-    n_micro = max(data.micro_per_step // context.world_size, 1)
-    total: Tensor | None = None
-    parts: dict[str, list[Tensor]] = {}
-    for index, batch in enumerate(batches):
-        micro_step = (step * n_micro + index) * context.world_size + context.rank
-        with ExitStack() as stack:
-            stack.enter_context(torch_seeded(config.train.seed, data.name, micro_step, context.device))
-            if context.world_size > 1 and index < n_micro - 1:
-                stack.enter_context(wrapped.no_sync())
-            reduced = config.train.precision == "bfloat16"
-            stack.enter_context(torch.autocast(context.device.type, torch.bfloat16) if reduced else nullcontext())
-            loss, named = wrapped(batch)
-            (loss / n_micro).backward()
-        total = loss.detach() if total is None else total + loss.detach()
-        for name, value in named.items():
-            parts.setdefault(name, []).append(value)
-    assert total is not None
-    # A term that is off in some micro-batches is averaged over those of this rank where it is on.
-    return total / n_micro, {name: torch.stack(values).mean() for name, values in parts.items()}
 
 
 def _from_rank_zero(data: StageData, model: nn.Module, context: WorkerContext) -> dict[str, float]:
