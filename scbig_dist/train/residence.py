@@ -1,6 +1,6 @@
 """How cells become dense, log-normalised tensors on the device that trains: three forms with one call.
 
-The two forms for a GPU are tested equal to the third on torch's CPU device; they have not been run on a GPU.
+The two forms for a GPU are tested equal to the third, on a GPU where there is one.
 """
 
 from __future__ import annotations
