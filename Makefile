@@ -9,13 +9,14 @@ DEMO := runs/demo
 BENCHES := reading cold building step modules genes alignment workers prediction
 PRIORS := --set priors.ppi=$(DEMO)/priors/ppi.tsv --set priors.pathways=$(DEMO)/priors/pathways.gmt
 
-.PHONY: help setup demo test test-slow lint types bench bench-learning clean
+.PHONY: help setup demo test test-slow test-gpu lint types bench bench-learning clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       simulate, store, train, evaluate, sweep, report: minutes on two cores"
 	@echo "make test       all tests but the slow ones"
 	@echo "make test-slow  the tests that take minutes"
+	@echo "make test-gpu   the tests that need a GPU; without one they are skipped"
 	@echo "make lint types style and types"
 	@echo "make bench      what is timed, beside what it is compared with: benchmarks/RESULTS.md, 20 minutes on two cores"
 	@echo "make bench-learning  what cheaper settings learn, on the semi-synthetic screen: 20 minutes more"
@@ -53,6 +54,9 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+test-gpu: setup
+	$(BIN)/python -m pytest tests/test_gpu.py
 
 lint: setup
 	$(BIN)/ruff check .

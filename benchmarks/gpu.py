@@ -1,90 +1,122 @@
-"""What a training costs on one GPU: by the launch or as a graph, by arithmetic, modules, genes, and trials that share it.
+"""What a micro-batch costs on one GPU: by the launch or as a graph, by arithmetic, by modules and genes.
 
     python -m benchmarks.gpu
 
-Updates are those of the training's own loop on random cells. Needs a GPU; about two minutes on one of 2024. The
-paper's figures are shown as published, on its hardware.
+The gradients of a micro-batch of random numbers and Adam, called as the training loop calls them. Needs a GPU; about
+two minutes on one of 2024. The paper's figures are shown as published, on its hardware.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import tempfile
+import dataclasses
+import gc
 import time
-from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
+from torch import nn
 
 from benchmarks.common import HERE, table, write_section
+from benchmarks.random_model import PAPER_GENES, build, cell_batch, flow_batch
+from scbig_dist.config import Config
 from scbig_dist.models.scbig import ScBIG
-from scbig_dist.settings import build_config, load_config
+from scbig_dist.settings import build_config
 from scbig_dist.train.context import LocalContext
-from scbig_dist.train.flow_stage import FlowStage
-from scbig_dist.train.measure import Rates, _inputs, measure
-from scbig_dist.train.random_store import random_experiment
-from scbig_dist.train.stopwatch import seconds_of_updates
+from scbig_dist.train.gradients import gradients_of
 
-GENES, ENTRIES = 2051, 0.25  # the paper's panel; share of a cell's counts that are not 0
-PAPER = {"priors.pathways": "a file of 1,000 sets", "train.gpus": 1.0}
-FORMS = {
-    "float32, operations one by one": {"train.graphs": False},
+GPU = torch.device("cuda", 0)
+PAPER: dict[str, Any] = {"priors.pathways": "random ones", "train.gpus": 1.0}
+FORMS: dict[str, dict[str, Any]] = {
+    "float32, launched one by one": {"train.graphs": False},
     "**float32, graphs (the default)**": {},
-    "bfloat16, operations one by one": {"train.precision": "bfloat16", "train.graphs": False},
+    "bfloat16, launched one by one": {"train.precision": "bfloat16", "train.graphs": False},
     "**bfloat16, graphs**": {"train.precision": "bfloat16"},
 }
 MICRO_BATCHES = 500_000  # of the paper's stage 2
-SHARING = (1, 2, 4)
-SMALL = HERE.parent / "configs" / "cpu_small.yaml"
+SECONDS, LEAST, WARM = 1.5, 5, 3
+Make = Callable[[Config, ScBIG], Any]
+KINDS: dict[str, tuple[str, Make]] = {
+    "stage 1": ("autoencoder", lambda c, m: cell_batch(c.autoencoder.batch, len(m.autoencoder.gene_mean))[0]),
+    "stage 2": ("flow", flow_batch),
+    "stage 2 with both losses": ("flow", lambda c, m: flow_batch(c, m, align=True)),
+}
 
 
-def rates(values: dict[str, Any], genes: int = GENES) -> Rates:
-    return measure(build_config(PAPER | values), genes, ENTRIES * genes, 1, updates_alone=True)
+def on_gpu(value: Any) -> Any:
+    """A batch with its tensors on the GPU."""
+    if isinstance(value, torch.Tensor):
+        return value.to(GPU)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return type(value)(**{field.name: on_gpu(getattr(value, field.name)) for field in dataclasses.fields(value)})
+    return value
+
+
+def cost(kind: str, values: dict[str, Any], genes: int = PAPER_GENES) -> tuple[float, float]:
+    """Milliseconds of a micro-batch with Adam, and the peak of its tensors in GB."""
+    gc.collect()
+    torch.cuda.empty_cache()  # what the one before has left
+    (stage, make), config = KINDS[kind], build_config(PAPER | values)
+    model = build(config, genes)
+    batch, model = on_gpu(make(config, model)), model.to(GPU)
+    modules = model.stage_modules(stage)
+    learning = [parameter for module in modules for parameter in module.parameters()]
+    model.requires_grad_(False).eval()
+    for module in modules:
+        module.requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(learning, lr=1e-5, weight_decay=0.0, fused=True)
+    gradients = gradients_of(model, stage, learning, 1, config, LocalContext(1.0))
+
+    def step(number: int) -> None:
+        gradients([batch], number)
+        if stage == "flow":
+            nn.utils.clip_grad_norm_(learning, config.flow.clip)
+        optimizer.step()
+        gradients.clear()
+
+    torch.cuda.reset_peak_memory_stats()
+    for number in range(WARM):
+        step(number)
+    torch.cuda.synchronize()
+    began, n = time.perf_counter(), 0
+    while n < LEAST or time.perf_counter() - began < SECONDS:
+        step(n)
+        n += 1
+    torch.cuda.synchronize()
+    ms, gb = 1e3 * (time.perf_counter() - began) / n, torch.cuda.max_memory_allocated() / 1e9
+    gradients.close()
+    print(f"{kind}, {values}, {genes} genes: {ms:.2f} ms, {gb:.2f} GB", flush=True)
+    return ms, gb
 
 
 def by_form() -> str:
     rows, first = [], None
     for name, values in FORMS.items():
-        found = rates(values)
-        plain = found.micro_batch + found.optimizer
-        times = (found.update, plain, plain + found.alignment)
-        first = first or times
-        cells = [f"{1e3 * each:.2f} ({before / each:.1f}×)" for each, before in zip(times, first, strict=True)]
-        hours = MICRO_BATCHES * (found.micro_batch + found.alignment) / 3600  # Adam comes once in twenty
-        memory = [f"{found.stage_gb[stage]:.2f}" for stage in ("autoencoder", "flow")]
-        rows.append([name, *cells, f"{hours:.1f}", *memory])
-        print(rows[-1], flush=True)
-    return table(
-        [
-            "arithmetic and launch",
-            "stage 1, 256 cells: ms",
-            "stage 2, 1,024 cells: ms",
-            "with both losses: ms",
-            f"{MICRO_BATCHES:,} of these: hours",
-            "stage 1: GB",
-            "stage 2: GB",
-        ],
-        rows,
-    )
+        found = [cost(kind, values) for kind in KINDS]
+        first = first or found
+        cells = [f"{ms:.2f} ({before / ms:.1f}×)" for (ms, _), (before, _) in zip(found, first, strict=True)]
+        rows.append([name, *cells, f"{MICRO_BATCHES * found[-1][0] / 3.6e6:.1f}", *(f"{gb:.2f}" for _, gb in found)])
+    header = ["arithmetic and launch", *(f"{kind}: ms" for kind in KINDS)]
+    return table([*header, f"{MICRO_BATCHES:,} of the last: hours", *(f"{kind}: GB" for kind in KINDS)], rows)
 
 
 def by_modules(published: dict[str, Any]) -> str:
-    theirs, rows, ours = published["step_time_n_modules"]["rows"], [], {}
-    for name, (k, batch, ms) in theirs.items():
-        found = rates({"grc.n_modules": k, "autoencoder.batch": batch})
-        ours[name] = 1e3 * found.update
-        rows.append([k, batch, ours[name], found.stage_gb["autoencoder"], ms])
-        print(rows[-1], flush=True)
+    theirs = published["step_time_n_modules"]["rows"]
+    ours = {
+        (name, form): cost("stage 1", {"grc.n_modules": k, "autoencoder.batch": batch, "train.precision": form})
+        for name, (k, batch, _) in theirs.items()
+        for form in ("float32", "bfloat16")
+    }
+    rows = []
+    for name, (k, batch, their_ms) in theirs.items():
+        (ms, gb), (ms16, gb16) = ours[name, "float32"], ours[name, "bfloat16"]
+        growth, their_growth = ms / ours["K 32", "float32"][0], their_ms / theirs["K 32"][2]
+        rows.append([f"{k:,}", batch, f"{ms:.1f}", f"{gb:.2f}", f"{ms16:.1f}", f"{gb16:.2f}", f"{growth:.2f}", their_ms, f"{their_growth:.2f}"])  # fmt: skip
     return table(
-        ["modules", "cells", "ms", "÷ 32 modules", "GB", "published: ms", "published ÷ 32 modules"],
-        [
-            [f"{k:,}", batch, f"{ms:.1f}", f"{ms / ours['K 32']:.2f}", f"{gb:.2f}", f"{their}", f"{their / theirs['K 32'][2]:.2f}"]
-            for k, batch, ms, gb, their in rows
-        ],
+        ["modules", "cells", "float32: ms", "GB", "bfloat16: ms", "GB", "÷ 32 modules (float32)", "published: ms", "published ÷ 32 modules"],
+        rows,
     )  # fmt: skip
 
 
@@ -96,71 +128,31 @@ def by_genes(published: dict[str, Any]) -> str:
             "grc.n_modules": row["n_modules"], "gcae.n_inducing": row["n_inducing"], "gcae.latent_dim": row["latent_dim"],
             "autoencoder.batch": row["stage1_batch"], "flow.batch": row["stage2_batch"],
         }  # fmt: skip
-        found = rates(sizes, row["n_genes"])
-        both = 1e3 * (found.micro_batch + found.optimizer + found.alignment)
-        own = [f"{1e3 * found.update:.1f}", f"{both:.1f}", *(f"{found.stage_gb[stage]:.2f}" for stage in ("autoencoder", "flow"))]  # fmt: skip
-        rows.append([name, f"{row['n_genes']:,}", *own, row["stage2_ms"], row["stage1_gb"], row["stage2_gb"]])
-        print(rows[-1], flush=True)
+        (first, gb), (second, gb2) = (
+            cost(kind, sizes, row["n_genes"]) for kind in ("stage 1", "stage 2 with both losses")
+        )
+        rows.append([name, f"{row['n_genes']:,}", f"{first:.1f}", f"{gb:.2f}", f"{second:.1f}", f"{gb2:.2f}", row["stage2_ms"], row["stage1_gb"], row["stage2_gb"]])  # fmt: skip
     return table(
-        [
-            "row of table 9", "genes", "stage 1: ms", "stage 2 with both losses: ms", "stage 1: GB", "stage 2: GB",
-            "published: stage 2, ms", "published: stage 1, GB", "published: stage 2, GB",
-        ],
+        ["row of table 9", "genes", "stage 1: ms", "GB", "stage 2 with both losses: ms", "GB", "published: stage 2, ms", "published: stage 1, GB", "published: stage 2, GB"],
         rows,
     )  # fmt: skip
 
 
-def _trial(n: int, barrier: Any) -> tuple[float, float]:
-    """One of `n` small trainings that run at the same time: seconds of an update, GB on the GPU."""
-    config = load_config(SMALL, {"train.gpus": 1 / n, "panel.n_hvg": None})
-    context, rng = LocalContext(1 / n), np.random.default_rng(0)
-    with tempfile.TemporaryDirectory(prefix="scbig-gpu-") as folder:
-        experiment = random_experiment(config, Path(folder), GENES, ENTRIES * GENES, config.autoencoder.batch, rng)
-        model = ScBIG(_inputs(experiment, rng), config).to(context.device)
-        stage = FlowStage(experiment, model, context)
-        barrier.wait()
-        (seconds,) = seconds_of_updates(model, stage, experiment, context, 1)
-        barrier.wait()
-    return seconds, torch.cuda.max_memory_allocated() / 1e9
-
-
-def by_trials() -> str:
-    spawn, rows, alone = multiprocessing.get_context("spawn"), [], 0.0
-    for n in SHARING:
-        with spawn.Manager() as manager, ProcessPoolExecutor(n, mp_context=spawn) as pool:
-            barrier = manager.Barrier(n)
-            found = list(pool.map(_trial, [n] * n, [barrier] * n))
-        updates = sum(1 / seconds for seconds, _ in found)
-        alone = alone or updates
-        mean, gb = np.mean([seconds for seconds, _ in found]), max(gb for _, gb in found)
-        rows.append([n, f"{1 / n:g}", f"{1e3 * mean:.2f}", f"{updates:,.0f}", f"{updates / alone:.2f}", f"{gb:.2f}"])
-        print(rows[-1], flush=True)
-    return table(
-        ["trials", "train.gpus of each", "ms per update", "updates per second, all", "÷ one trial", "GB of each"], rows
-    )
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     if not torch.cuda.is_available():
         raise SystemExit("no GPU is visible to this process: this benchmark has nothing to measure")
     began = time.perf_counter()
     published = yaml.safe_load((HERE.parent / "tune" / "published.yaml").read_text())
-    name = torch.cuda.get_device_name()
-    form, trials, modules, genes = by_form(), by_trials(), by_modules(published), by_genes(published)
+    form, modules, genes = by_form(), by_modules(published), by_genes(published)
     body = (
-        f"`python -m benchmarks.gpu` on one {name} (torch {torch.__version__}): updates of the training's own loop on random "
-        f"cells, Adam included, the paper's model ({GENES:,} genes, K 32, M 8, width 256, velocity field of width 1,024). Memory is the peak "
-        "of tensors. In brackets: times as fast as the first row.\n\n"
-        f"{form}\n\nA micro-batch is a thousand to eight thousand kernels, most of which run for less time than Python takes to launch one; "
-        "as a graph they are launched at once (`train.graphs`). The iterations of Sinkhorn are a kernel per half step in every row.\n\n"
-        "**Trials that share a GPU** (configs/cpu_small.yaml at the paper's number of genes, stage 2 of each at the same time, "
-        f"in processes of their own):\n\n{trials}\n\n"
-        "**Modules** (the paper's table 8, stage 1, float32; published on one RTX 3090 with JAX: other hardware, so compare the "
-        f"growth):\n\n{modules}\n\n"
-        "**Genes** (the paper's table 9, float32, cells of the GPU's memory included; published on an RTX 4090 or 3090, "
-        f"its step times mixed):\n\n{genes}"
+        f"`python -m benchmarks.gpu` on one {torch.cuda.get_device_name()} (torch {torch.__version__}): the gradients of a "
+        f"micro-batch of random numbers and Adam, called as the training loop calls them; the paper's model ({PAPER_GENES:,} "
+        "genes, K 32, M 8, width 256; stage 1 with 256 cells, stage 2 with 1,024). Memory is the peak of tensors. In brackets: "
+        f"times as fast as the first row.\n\n{form}\n\n"
+        "**Modules** (the paper's table 8, stage 1; published on one RTX 3090 with JAX: other hardware, so compare the "
+        f"growth):\n\n{modules}\n\n**Genes** (the paper's table 9, float32; published on an RTX 4090 or 3090, its step times "
+        f"mixed):\n\n{genes}"
     )
     write_section("35-gpu", "On a GPU", body, time.perf_counter() - began)
 
