@@ -111,6 +111,13 @@ def test_another_file_of_the_same_name_is_another_key(store, tmp_path):
     ppi.write_text("protein1\tprotein2\tcombined_score\n" + f"{genes[0]}\t{genes[2]}\t901\n")
     third = keys(store, **values)
     assert {kind for kind in ALL if second[kind] != third[kind]} == BEHIND_MODULES
+    # Vectors of targets: of the network, and of the pathways where they are asked for.
+    told = {**values, "flow.target_embedding": "frozen"}
+    spectral, both = (keys(store, **told, **{"priors.target_embedding": name}) for name in (None, "relations"))
+    assert {kind for kind in ALL if spectral[kind] != both[kind]} == {"shift", "flow"}
+    pathways.write_text("A\tx\t" + "\t".join(genes[:7]) + "\n")
+    other = keys(store, **told, **{"priors.target_embedding": "relations"})
+    assert {kind for kind in ALL if both[kind] != other[kind]} == {"shift", "flow"}
 
 
 def test_validation_scores_are_made_once_per_flow_and_number_of_cells(store, tmp_path):

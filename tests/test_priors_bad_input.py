@@ -15,6 +15,7 @@ from scbig_dist.errors import UserError
 from scbig_dist.settings import build_config
 from scbig_dist.train.experiment import open_experiment, settle
 from scbig_dist.train.inputs import prepare
+from scbig_dist.train.target_vectors import target_vectors
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,35 @@ def test_train_rejects_a_prior_that_covers_nothing(monkeypatch, capsys, tmp_path
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and address in lines[0] and says in lines[0]
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            {"priors.target_embedding": "pathways"},
+            "priors.target_embedding=pathways: this stand-in is made from gene sets",
+        ),
+        ({"priors.gene_embedding": "pathways"}, "priors.gene_embedding=pathways: this stand-in is made from gene sets"),
+        (
+            {"priors.gene_embedding": "relations"},
+            "relations: for targets alone; choices: pca, spectral, pathways, random",
+        ),
+        ({"priors.target_embedding": "pca"}, "choices: spectral, pathways, relations, random, or a file"),
+    ],
+)
+def test_train_rejects_a_stand_in_that_nothing_makes(monkeypatch, capsys, tmp_path, store, values, says):
+    frozen = {"flow.target_embedding": "frozen"}
+    assert train(monkeypatch, store, tmp_path / "run", **frozen, **values) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and says in lines[0]
+
+
+def test_pathways_of_no_use_leave_targets_without_vectors(tmp_path, store, priors):
+    values = {"priors.target_embedding": "pathways", "priors.pathways": str(priors / "other.gmt")}
+    config = settle(build_config(TINY | {"store": store, "flow.target_embedding": "frozen", **values}))
+    with pytest.raises(UserError, match=r"target_embedding=pathways: no target .* it holds none; give"):
+        target_vectors(open_experiment(config), [])
 
 
 def test_gene_sets_that_are_merely_small_are_a_note(tmp_path, store):

@@ -77,6 +77,15 @@ def random_embedding(genes: Sequence[str], dim: int, seed: int) -> Embedding:
     return Embedding("random (stand-in)", tuple(genes), unit_rows(vectors).astype(np.float32))
 
 
+def side_by_side(embeddings: Sequence[Embedding]) -> Embedding:
+    """One vector of all that the embeddings hold of a gene, zeros where one of them lacks it; one alone is as it was."""
+    if len(embeddings) == 1:
+        return embeddings[0]
+    genes = sorted({gene for embedding in embeddings for gene in embedding.genes})
+    vectors = np.concatenate([embedding.lookup(genes).vectors for embedding in embeddings], axis=1)
+    return Embedding(" + ".join(embedding.name for embedding in embeddings), tuple(genes), vectors)
+
+
 def unit_rows(vectors: Float[np.ndarray, "gene dim"]) -> Float[np.ndarray, "gene dim"]:
     """Rows divided by their length; a zero row stays zero."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)

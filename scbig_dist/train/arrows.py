@@ -13,6 +13,7 @@ from scbig_dist.config import Config
 from scbig_dist.screen.embeddings import Embedding, read_embedding
 from scbig_dist.store.disk import file_sha256
 from scbig_dist.train.experiment import STAND_INS, Experiment
+from scbig_dist.train.target_vectors import source_names
 
 NOT_TRAINING = {"solver", "solver_steps", "tolerance"}  # of `flow.*`: how a trained flow is followed
 PATHWAY_ALONE = {"lambda_path", "epsilon", "n_iterations", "debiased"}  # of `align.*`
@@ -138,6 +139,8 @@ def gene_embedding_key(config: Config) -> str:
     name, dim = config.priors.gene_embedding, config.priors.embedding_dim
     if name is None:
         return "none"
+    if name == "pathways":
+        return f"{name}:{dim}:{_file(config.priors.pathways)}"
     return f"{name}:{dim}" if name in STAND_INS else _embedding(name, _stamp(name))
 
 
@@ -157,13 +160,14 @@ def _shuffle(config: Config) -> dict[str, Any]:
 def _targets(config: Config) -> list[Any] | None:
     """What the flow is told of targets; None where it learns all of it."""
     priors = config.priors
-    name = priors.target_embedding or ("spectral" if priors.ppi is not None else None)
-    if name is None or config.flow.target_embedding == "learned":
+    names = source_names(priors)
+    if not names or config.flow.target_embedding == "learned":
         return None
-    if name not in STAND_INS:
-        return [_embedding(name, _stamp(name))]
-    network = [_file(priors.ppi), priors.ppi_threshold] if name == "spectral" else []
-    return [name, priors.embedding_dim, *network]
+    if names[0] not in STAND_INS:
+        return [_embedding(names[0], _stamp(names[0]))]
+    network = [_file(priors.ppi), priors.ppi_threshold] if "spectral" in names else []
+    sets = [_file(priors.pathways)] if "pathways" in names else []
+    return ["+".join(names), priors.embedding_dim, *network, *sets]
 
 
 def _relations(config: Config) -> list[Any] | None:

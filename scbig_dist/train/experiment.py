@@ -21,7 +21,7 @@ from scbig_dist.store.files import is_uri
 from scbig_dist.store.reader import Store, open_store
 from scbig_dist.store.schema import Manifest
 
-STAND_INS = ("pca", "spectral", "random")
+STAND_INS = ("pca", "spectral", "random", "pathways", "relations")
 BLOCK = 2048  # cells that are dense in memory at a time
 
 

@@ -31,7 +31,7 @@ from scbig_dist.train.arrows import (
     scores_arrow,
     shift_arrow,
 )
-from scbig_dist.train.experiment import Experiment
+from scbig_dist.train.experiment import STAND_INS, Experiment
 from scbig_dist.train.own_gene import own_shifts
 from scbig_dist.train.predictor import load_predictor
 from scbig_dist.train.prior_files import require_cover
@@ -195,10 +195,7 @@ def _gene_embedding(
         vectors = (components["components"][:n] * components["sd"][:n, None]).T
         notes.append("gene embedding: PCA loadings of the training cells (stand-in)")
         return np.ascontiguousarray(vectors), np.ones(experiment.n_genes, dtype=bool), key
-    if name in ("spectral", "random"):
-        embedding = stand_in(name, experiment, "priors.gene_embedding")
-    else:
-        embedding = read_embedding(name)
+    embedding = stand_in(name, experiment, "priors.gene_embedding") if name in STAND_INS else read_embedding(name)
     look = embedding.lookup(experiment.genes)
     notes.append(f"gene embedding: {embedding.name}, {int(look.found.sum())} of {experiment.n_genes} panel genes")
     require_cover(embedding, experiment.genes, f"priors.gene_embedding={name}", "panel gene")

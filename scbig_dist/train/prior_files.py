@@ -42,6 +42,6 @@ def require_cover(embedding: Embedding, asked: Sequence[str], where: str, what: 
     """Raise UserError if not one of `asked` has a vector."""
     if not set(embedding.genes).intersection(asked):
         raise UserError(
-            f"{where}: no {what} ({listed(asked, 3)}) has a vector; it holds {listed(embedding.genes, 3)}; "
+            f"{where}: no {what} ({listed(asked, 3)}) has a vector; it holds {listed(embedding.genes, 3) or 'none'}; "
             "give vectors under the names that the store uses"
         )

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scbig_dist.screen.pathway_vectors import SIZES
 from scbig_dist.screen.pathways import read_pathways
 from scbig_dist.train.experiment import STAND_INS, Experiment
 from scbig_dist.train.target_vectors import target_source
-
-SIZES = (5, 500)  # genes of a pathway that says something about its members
 
 
 def target_relations(experiment: Experiment, targets: Sequence[str]) -> Tensor:

@@ -8,10 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from scbig_dist.config_data import PriorsConfig
 from scbig_dist.errors import UserError
-from scbig_dist.screen.embeddings import Embedding, random_embedding, read_embedding
+from scbig_dist.screen.embeddings import Embedding, random_embedding, read_embedding, side_by_side
+from scbig_dist.screen.pathway_vectors import pathway_embedding
+from scbig_dist.screen.pathways import read_pathways
 from scbig_dist.screen.ppi import PPI, read_ppi
-from scbig_dist.train.experiment import Experiment
+from scbig_dist.train.experiment import STAND_INS, Experiment
 from scbig_dist.train.prior_files import require_cover
 
 
@@ -26,9 +29,16 @@ def read_network(experiment: Experiment, notes: list[str]) -> PPI | None:
 
 
 def stand_in(name: str, experiment: Experiment, address: str) -> Embedding:
+    """The vectors that a name stands for."""
     priors, seed = experiment.config.priors, experiment.config.train.seed
+    if name == "relations":  # of targets it is taken apart before: see source_names
+        raise UserError(f"{address}=relations: for targets alone; choices: pca, spectral, pathways, random, or a file")
     if name == "random":
         return random_embedding(sorted({*experiment.genes, *experiment.targets}), priors.embedding_dim, seed)
+    if name == "pathways":
+        if priors.pathways is None:
+            raise UserError(f"{address}=pathways: this stand-in is made from gene sets; give priors.pathways a file")
+        return _by_pathways(priors.pathways, _stamp(priors.pathways), priors.embedding_dim, seed)
     if priors.ppi is None:
         raise UserError(f"{address}=spectral: the spectral stand-in is made from interactions; give priors.ppi a file")
     return _spectral(priors.ppi, priors.ppi_threshold, _stamp(priors.ppi), priors.embedding_dim, seed)
@@ -45,38 +55,46 @@ def _spectral(path: str, threshold: float, stamp: tuple[int, int], dim: int, see
     return _network(path, threshold, stamp).spectral(dim, seed)
 
 
+@lru_cache(maxsize=4)
+def _by_pathways(path: str, stamp: tuple[int, int], dim: int, seed: int) -> Embedding:
+    return pathway_embedding(read_pathways(path), dim, seed)
+
+
 def _stamp(path: str) -> tuple[int, int]:
     """What tells a changed file from the one that was read; `read_ppi` says what is wrong with a missing one."""
     file = Path(path)
     return (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else (0, 0)
 
 
-def _source_name(experiment: Experiment) -> str | None:
-    priors = experiment.config.priors
-    return priors.target_embedding or ("spectral" if priors.ppi is not None else None)
+def source_names(priors: PriorsConfig) -> tuple[str, ...]:
+    """The file or the stand-ins that vectors of targets come from; none where there is nothing to make them of."""
+    if priors.target_embedding not in (None, "relations"):
+        return (priors.target_embedding,)
+    files = {"spectral": priors.ppi} | ({"pathways": priors.pathways} if priors.target_embedding else {})
+    return tuple(name for name, file in files.items() if file is not None)
 
 
 def target_source(experiment: Experiment) -> Embedding | None:
     """Vectors of targets, of the screen and beyond it; None where learned vectors are all there is."""
-    name = _source_name(experiment)
-    if name is None or experiment.config.flow.target_embedding == "learned":
+    names = source_names(experiment.config.priors)
+    if not names or experiment.config.flow.target_embedding == "learned":
         return None
-    if name in ("spectral", "random"):
-        return stand_in(name, experiment, "priors.target_embedding")
-    if name == "pca":
+    if names == ("pca",):
         raise UserError(
-            "priors.target_embedding=pca: loadings exist for panel genes only; choices: spectral, random, or a file"
+            "priors.target_embedding=pca: loadings exist for panel genes only; choices: spectral, pathways, relations, "
+            "random, or a file"
         )
-    return read_embedding(name)
+    if names[0] not in STAND_INS:
+        return read_embedding(names[0])
+    return side_by_side([stand_in(name, experiment, "priors.target_embedding") for name in names])
 
 
 def target_vectors(experiment: Experiment, notes: list[str]) -> tuple[Tensor | None, Tensor]:
     """(target, e) vectors of the vocabulary and which targets have one."""
     config, targets = experiment.config, experiment.targets
-    name = _source_name(experiment)
     unseen = unseen_targets(experiment)
     learned_only = config.flow.target_embedding == "learned"
-    if name is None or learned_only:
+    if not source_names(config.priors) or learned_only:
         if unseen:
             cause = (
                 "flow.target_embedding=learned"
@@ -94,7 +112,9 @@ def target_vectors(experiment: Experiment, notes: list[str]) -> tuple[Tensor | N
     assert embedding is not None
     look = embedding.lookup(targets)
     notes.append(f"target embedding: {embedding.name}, {int(look.found.sum())} of {len(targets)} targets")
-    require_cover(embedding, targets, f"priors.target_embedding={name}", "target")
+    require_cover(
+        embedding, targets, f"priors.target_embedding={config.priors.target_embedding or embedding.name}", "target"
+    )
     blind = sorted(set(unseen) - {t for t, found in zip(targets, look.found, strict=True) if found})
     if blind:
         notes.append(
