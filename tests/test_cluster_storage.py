@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import optuna
 import pandas as pd
 import pytest
 import yaml
-from cluster_cases import free_port
+from cluster_cases import BIN, free_port, running, wait_for
 from database_cases import PASSWORD, Server, postgres_server
 from optuna.exceptions import StorageInternalError
 from test_cluster_search import Sitting, plan_of
@@ -73,6 +78,37 @@ def test_a_study_goes_on_in_postgresql_and_shares_the_database_with_others(tmp_p
     )
     kept = (one / "study.yaml").read_text()
     assert yaml.safe_load(kept)["storage"] == server.url and PASSWORD not in kept
+
+
+@pytest.mark.parametrize("kind", ["file", "server"])
+def test_optuna_dashboard_reads_a_search(tmp_path, store, request, monkeypatch, kind):
+    """The program itself, started as the sweep's last lines say."""
+    url = request.getfixturevalue("server").url if kind == "server" else None
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    plan, out = plan_of(tmp_path, store, axes=AXES, sampler="random", n_trials=3), tmp_path / "out"
+    storage = begin(out, plan, url)
+    drawn = [values["flow.lr"] for values in search(out, plan, [0.1, 0.3, 0.2])]
+    site = f"127.0.0.1:{free_port()}"
+    program = [str(BIN / "optuna-dashboard"), storage.at(out), "--port", site.split(":")[1], "--server", "wsgiref"]
+    with running(program, dict(os.environ)) as process:
+
+        def ask(path: str) -> dict[str, Any]:
+            with urlopen(f"http://{site}/api/{path}", timeout=30) as answer:
+                return json.load(answer)
+
+        def answers() -> bool:
+            try:
+                return bool(ask("studies"))
+            except URLError:
+                return False
+
+        wait_for(answers, process)
+        [mine] = [each for each in ask("studies")["study_summaries"] if each["study_name"] == storage.name]
+        shown = ask(f"studies/{mine['study_id']}")
+    assert [trial["values"] for trial in shown["trials"]] == [[0.1], [0.3], [0.2]]
+    assert {trial["state"] for trial in shown["trials"]} == {"Complete"} and shown["directions"] == ["maximize"]
+    lr = [float(param["param_external_value"]) for trial in shown["trials"] for param in trial["params"]]
+    assert lr == pytest.approx(drawn)
 
 
 def open_study(out: Path) -> optuna.Study:
