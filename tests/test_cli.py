@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,10 @@ def interrupt(command: list[str], checkpoints: Path) -> str:
         process.kill()
     assert process.returncode == 130
     return said
+
+
+def test_version_is_the_packages(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["scbig", "--version"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code and capsys.readouterr().out == f"scbig {version('scbig-dist')}\n"

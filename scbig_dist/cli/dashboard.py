@@ -10,7 +10,7 @@ import typer
 
 def dashboard(
     studies: Annotated[
-        list[Path], typer.Argument(metavar="STUDY…", help="Studies, e.g. beneath runs/.", show_default=False)
+        list[Path], typer.Argument(metavar="STUDY", help="Studies, e.g. beneath runs/.", show_default=False)
     ],
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page answers.")] = 8266,
     host: Annotated[
