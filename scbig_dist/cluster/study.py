@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from scbig_dist.cluster.axes import FROZEN, Range, Value
 from scbig_dist.cluster.objectives import Objective, usual_mode
@@ -118,11 +120,36 @@ def read_study(path: Path, scale: str | None = None, n_trials: int | None = None
     try:
         study = Study.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"study {path}: {where}={first['input']!r}: {first['msg']}") from None
+        # Of the forms that an axis may have, the one that was meant has the deepest mistake.
+        found = max(error.errors(), key=lambda each: len(each["loc"]))
+        raise UserError(f"study {path}: {_wrong(found)}") from None
     check_study(study, f"study {path}")
     return study
+
+
+FORMS = {
+    "int": "a whole number", "float": "a number", "bool": "True or False", "string": "text", "list": "a list",
+    "dict": "a dictionary, {name: value}",
+}  # fmt: skip
+
+
+def _wrong(error: ErrorDetails) -> str:
+    """A field, its value and what it should be, not in pydantic's words."""
+    names = [str(part) for part in error["loc"]]  # forms among them, where there are several
+    where = ".".join(name for name in names if name not in ("Range", "int", "float") and "[" not in name)
+    context, form = error.get("ctx", {}), "float" if "float" in names or "int" in names else error["type"].split("_")[0]
+    if form == "missing":
+        return f"{where} is missing"
+    says = f"should be {FORMS[form]}" if form in FORMS else error["msg"]
+    if names[0] == "axes" and form == "list":
+        says = 'should be a list of values, or {"low": …, "high": …}'
+    elif "expected_tags" in context:
+        says = suggest(str(context["tag"]), re.findall(r"'(.*?)'", context["expected_tags"]))
+    elif form == "literal":
+        says = suggest(str(error["input"]), re.findall(r"'(.*?)'", context["expected"]))
+    elif "ge" in context:
+        says = f"should be {context['ge']} or more"
+    return f"{where}={error['input']!r}: {says}"
 
 
 def _assignments(path: Path) -> dict[str, Any]:
