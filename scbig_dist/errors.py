@@ -16,6 +16,11 @@ class UserError(ValueError):
     """
 
 
+def amount(n: int, what: str) -> str:
+    """`1 trial`, `3 trials`."""
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
 def suggest(value: str, choices: Iterable[str]) -> str:
     """A clause that names the nearest choice, or the choices where none is near: the first ones where they are many."""
     choices = list(choices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -142,6 +143,16 @@ def test_dry_run_counts_a_trials_seeds(store, tmp_path, monkeypatch, capsys):
     _, out, _ = scbig(monkeypatch, capsys, *command)
     cells = {row[0]: row[1:] for line in out.splitlines() if len(row := line.replace("│", " ").split()) > 1}
     assert cells["autoencoder"] == ["3", "2", "(3×)", "0"] and cells["flow"] == ["6", "1", "(6×)", "0"]
+
+
+def test_dry_run_of_a_search_is_of_one_trial_with_all_its_seeds(store, tmp_path, monkeypatch, capsys):
+    path = write_study(
+        tmp_path / "s.py", axes={"flow.lr": {"low": 1e-4, "high": 1e-2}}, sampler="tpe", n_trials=5, seeds=3, fixed=FAST
+    )
+    code, out, _ = scbig(monkeypatch, capsys, "sweep", str(path), "-s", store, "-o", str(tmp_path / "x"), "--dry-run")
+    cells = {row[0]: row[1:] for line in out.splitlines() if len(row := line.replace("│", " ").split()) > 1}
+    assert code == 0 and cells["autoencoder"] == ["3", "1", "(3×)", "0"] and "3 runs by themselves" in out
+    assert re.search(r"^all 5 trials, if each is like that: [\d.]+ m?s by themselves$", out, re.MULTILINE)
 
 
 def test_estimate_counts_what_is_shared_once(store, tmp_path, monkeypatch, capsys):

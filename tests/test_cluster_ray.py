@@ -80,7 +80,7 @@ def test_a_workers_user_error_comes_out_as_it_was(tmp_path, store):
 
 def test_more_workers_than_the_machine_holds_are_refused(tmp_path, store):
     plan = tiny_plan(tmp_path, store)
-    with pytest.raises(UserError, match=r"4 workers × \(1 CPUs\): missing 4 CPUs \(there are 2\)"):
+    with pytest.raises(UserError, match=r"4 workers × \(1 CPU\): missing 4 CPUs \(there are 2\)"):
         train_on_ray(plan.config({"train.workers": 4, "flow.accumulate": 4}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

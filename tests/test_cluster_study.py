@@ -10,9 +10,11 @@ import pytest
 from training_cases import make_store, write_study
 
 from scbig_dist.cli import main
+from scbig_dist.cluster import tune
 from scbig_dist.cluster.objectives import best_row
 from scbig_dist.cluster.plan import make_plan
 from scbig_dist.cluster.resources import Needs, check_placeable, n_concurrent, n_places
+from scbig_dist.cluster.storage import choose_storage
 from scbig_dist.cluster.study import read_study
 from scbig_dist.cluster.trials import make_row, read_rows, rows_for_test, write_row, write_table
 from scbig_dist.cluster.tune import run_sweep
@@ -121,7 +123,9 @@ def test_study_rejects(tmp_path, store, fields, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["import os", "axes = {'a': range(3)}", "axes = open('x')", "axes ="])
+@pytest.mark.parametrize(
+    "text", ["import os", "axes = {'a': range(3)}", "axes = open('x')", "axes =", "axes = {['a']: 1}", "axes = {[1]}"]
+)
 def test_study_file_is_data_and_never_run(tmp_path, text):
     path = tmp_path / "s.py"
     path.write_text(text)
@@ -153,6 +157,31 @@ def test_dry_run_prints_the_trials_and_touches_nothing(tmp_path, store, capsys):
     text = capsys.readouterr().out
     assert "4 trials" in text and "0003" in text and "grc.n_modules" in text and "80 micro-steps" in text
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["-o", "--artifacts"])
+def test_a_place_that_is_no_folder_is_known_before_ray_starts(tmp_path, store, monkeypatch, option):
+    monkeypatch.setattr(tune, "ray_session", lambda *_, **__: pytest.fail("Ray was started"))
+    path = write_study(tmp_path / "s.py", axes={"flow.lr": [1e-3]})
+    for wrong in (path, path / "beneath"):
+        places = {"-o": (wrong, None), "--artifacts": (tmp_path / "out", str(wrong))}[option]
+        with pytest.raises(UserError, match=rf"{option} .*s\.py.* is no folder; name another place") as error:
+            run_sweep(path, places[0], {"store": store}, artifacts=places[1])
+        assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+def test_fewer_trials_than_have_ended_are_refused(tmp_path, store):
+    path = write_study(tmp_path / "s.py", axes={"flow.lr": {"low": 1e-4, "high": 1e-2}}, sampler="random", n_trials=4)
+    out = tmp_path / "out"
+    plan = make_plan(read_study(path), path, {"store": store})
+    with tune._claimed(out, plan, None, choose_storage(None, out)):
+        for number in range(3):
+            (out / f"trials/{number:04d}").mkdir()
+            (out / f"trials/{number:04d}/trial.json").write_text("{}")
+    before = (out / "study.yaml").read_text()
+    with pytest.raises(UserError, match="3 trials have ended there; name as many or more, not 2"):
+        run_sweep(path, out, {"store": store}, resume=True, n_trials=2)
+    assert (out / "study.yaml").read_text() == before
 
 
 def test_a_study_that_cannot_be_placed_says_what_is_missing(tmp_path, store):

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from scbig_dist.report.printed import read_published
 from scbig_dist.report.published import compare
 from scbig_dist.report.reading import read_study
 from scbig_dist.report.study import best_trial, question_of, study_document
+from scbig_dist.report.study_figures import axis_line, parallel_lines
 
 
 def markdown_of(path: Path) -> str:
@@ -98,6 +100,29 @@ def test_picture_fits_the_number_of_axes(tmp_path: Path, axes: dict, picture: st
     write_report(path)
     assert (path / "report" / f"{picture}.png").stat().st_size > 5_000
     assert (path / "report" / f"{picture}.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("spread", [1e-3, 0.0])
+def test_an_axis_that_was_searched_has_ticks_of_its_own_and_no_line(spread: float):
+    """Of listed settings each has its tick, and a line joins their means."""
+    rng = np.random.default_rng(0)
+    rates = [float(rate) for rate in np.repeat([1e-4, 1e-3, 1e-2], 4)]
+    trials = pd.DataFrame({"flow.lr": [r * np.exp(spread and rng.normal()) for r in rates], "val_mse": rng.random(12)})
+    [panel] = axis_line(trials, "flow.lr", ["val_mse"]).axes
+    labels = [text.get_text() for text in panel.get_xticklabels()]
+    assert panel.get_xscale() == "log" and len(panel.lines) == (1 if spread else 2)
+    assert (labels == ["1e-04", "0.001", "0.01"] or labels == ["0.0001", "0.001", "0.01"]) is not bool(spread)
+
+
+def test_a_trial_without_an_axis_is_a_line_past_it():
+    trials = pd.DataFrame(
+        {"trial": ["a", "b"], "kind": ["one", "two"], "size": [2.0, np.nan], "lr": [0.1, 0.2], "val_mse": [1.0, 2.0]}
+    )
+    panel = parallel_lines(trials, ["kind", "size", "lr"], "val_mse", None).axes[0]
+    assert sorted(list(line.get_xdata()) for line in panel.lines if len(line.get_xdata()) > 2) == [
+        [0, 1, 2, 3],
+        [0, 2, 3],
+    ]
 
 
 def test_searched_plane_is_drawn_as_points(tmp_path: Path):

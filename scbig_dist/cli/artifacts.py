@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from scbig_dist.artifacts.keys import SCHEMA
 from scbig_dist.errors import UserError
@@ -79,9 +79,9 @@ def artifacts(
     if leftovers and not dry_run:
         sweep_signs(place)
     told = chosen if dry_run else gone
-    size = sum(each.n_bytes for each in told) / 1e9
+    size = _size(sum(each.n_bytes for each in told))
     Console(markup=False, stderr=True, highlight=False).print(
-        f"{'would remove' if dry_run else 'removed'} {len(told)}: {size:.3f} GB"
+        f"{'would remove' if dry_run else 'removed'} {len(told)}: {size}"
     )
 
 
@@ -94,15 +94,19 @@ def _seconds(age: str) -> float:
 
 def _show(entries: list[Entry]) -> None:
     console = Console(markup=False, highlight=False)
-    table = Table("kind", "key", "MB", "age", "made by", "used by")
+    table = Table("kind", "key", "size", "age", Column("made by", overflow="fold"), Column("used by", overflow="fold"))
     for each in entries:
         state = "" if each.state == "whole" else f" [{each.state}]"
         runs = f"{len(each.runs)} run{'s' if len(each.runs) != 1 else ''}" + (f": {each.runs[0]}" if each.runs else "")
         used = f"{runs}{' …' if len(each.runs) > 1 else ''}" + (f"; now: {each.busy}" if each.busy else "")
-        table.add_row(each.kind, each.key + state, f"{each.n_bytes / 1e6:,.2f}", _age(each), each.maker, used)
+        table.add_row(each.kind, each.key + state, _size(each.n_bytes), _age(each), each.maker, used)
     console.print(table)
-    total = sum(each.n_bytes for each in entries)
-    console.print(f"{len(entries)} in all: {total / 1e9:,.3f} GB")
+    console.print(f"{len(entries)} in all: {_size(sum(each.n_bytes for each in entries))}")
+
+
+def _size(n_bytes: int) -> str:
+    unit, name = next((pair for pair in ((1e9, "GB"), (1e6, "MB")) if n_bytes >= pair[0]), (1e3, "kB"))
+    return f"{n_bytes / unit:,.3g} {name}" if n_bytes < 1e12 else f"{n_bytes / 1e9:,.0f} GB"
 
 
 def _age(entry: Entry) -> str:

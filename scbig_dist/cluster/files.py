@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ def _refusal(config: dict[str, Any]) -> str | None:
     """Why `ray up` would refuse the file. Private to Ray, which has no dry run: this is the one place that calls it."""
     from ray.autoscaler._private.util import prepare_config, validate_config
 
+    logging.getLogger("ray.autoscaler").setLevel(logging.WARNING)  # it tells which defaults it fills in
     try:
         validate_config(prepare_config(config))
     except (Exception, SystemExit) as error:  # ValueError, jsonschema's, click's, by the cause

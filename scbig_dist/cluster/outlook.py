@@ -17,6 +17,7 @@ from scbig_dist.artifacts.place import open_place
 from scbig_dist.cluster.plan import Plan
 from scbig_dist.cluster.trials import read_json
 from scbig_dist.config import Config
+from scbig_dist.errors import amount
 from scbig_dist.settings import flatten, with_values
 from scbig_dist.train.arrows import Arrow
 from scbig_dist.train.experiment import open_experiment
@@ -50,16 +51,17 @@ def print_outlook(plan: Plan, root: str, estimate: bool) -> None:
     console = Console(markup=False, soft_wrap=True, highlight=False)
     configs = [plan.config(point.values) for point in plan.points[: plan.n_trials]]
     unknown = plan.n_trials - len(configs)
+    if unknown:
+        console.print(f"{amount(unknown, 'trial')} named as the search goes: what they share is not known before")
+    if not configs:
+        configs = [plan.base]
+        console.print("what follows is for one trial with the study's base settings")
+    n_known = len(configs)
     configs = [
         with_values(config, {"train.seed": config.train.seed + n})
         for config in configs
         for n in range(plan.study.seeds)
     ]
-    if unknown:
-        console.print(f"{unknown} trials are named as the search goes: what they share is not known before")
-    if not configs:
-        configs = [plan.base]
-        console.print("what follows is for one trial with the study's base settings")
     arrows = [planned(open_experiment(config)) for config in configs]
     there = _there(root, arrows)
     _print_artifacts(console, arrows, there, root)
@@ -70,6 +72,9 @@ def print_outlook(plan: Plan, root: str, estimate: bool) -> None:
         return
     costs, basis = _forecasts(configs)
     _print_costs(console, arrows, there, costs, basis)
+    if unknown:
+        hours = sum(cost.hours for cost in costs) / n_known * plan.n_trials
+        console.print(f"all {amount(plan.n_trials, 'trial')}, if each is like that: {time_text(hours)} by themselves")
 
 
 def saved(study_dir: Path) -> str:
@@ -170,10 +175,11 @@ def _print_costs(
     gpu = max(cost.device_gb for cost in costs)
     table = Table("", "training", title=f"estimate ({basis})", title_justify="left")
     table.add_row("a run by itself", time_text(low) if low == high else f"{time_text(low)} to {time_text(high)}")
-    table.add_row(f"{len(costs)} runs by themselves", time_text(alone))
+    table.add_row(f"{amount(len(costs), 'run')} by {'itself' if len(costs) == 1 else 'themselves'}", time_text(alone))
     table.add_row("with what they share made once, and what is there", time_text(shared_hours))
     console.print(table)
     console.print(
-        f"memory of a worker: up to {memory:.2f} GB" + (f" + {gpu:.2f} GB on its GPU" if gpu else "") + ". Stage 1 is "
-        "counted with all its epochs, early stopping and the reading of priors not at all; scoring comes on top"
+        f"memory of a worker: {memory:.2f} GB of its own" + (f" + {gpu:.2f} GB on its GPU" if gpu else "") + ", and a "
+        "few tenths in libraries and mapped shards, which processes share and peak_mem_gb counts. Stage 1 is counted with "
+        "all its epochs, early stopping and the reading of priors not at all; scoring comes on top"
     )

@@ -38,7 +38,7 @@ class Needs:
         return {name: amount for name, amount in wanted.items() if amount > 0}
 
     def __str__(self) -> str:
-        each = f"{self.cpus:g} CPUs"
+        each = f"{self.cpus:g} CPU" + ("" if self.cpus == 1 else "s")
         each += f" + {self.gpus:g} GPUs" if self.gpus else ""
         each += f" + {self.memory_gb:g} GB" if self.memory_gb else ""
         n = f"{self.least}-{self.workers}" if self.counts else str(self.workers)

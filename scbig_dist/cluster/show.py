@@ -18,6 +18,7 @@ from scbig_dist.cluster.plan import Plan
 from scbig_dist.cluster.resources import Needs, check_placeable, n_concurrent
 from scbig_dist.cluster.storage import kept_storage
 from scbig_dist.cluster.study import Asha, Study
+from scbig_dist.errors import amount
 
 
 def print_plan(plan: Plan, needs: Sequence[Needs], of: Sequence[dict[str, float]] | None) -> None:
@@ -34,6 +35,9 @@ def print_plan(plan: Plan, needs: Sequence[Needs], of: Sequence[dict[str, float]
         cells = [_axis_text(study.axes.get(address)) for address in study.addresses]
         table.add_row(rest, *([f"({study.sampler})"] if study.points else []), *cells)
     console.print(table)
+    for address, others in study.when.items():
+        wanted = " and ".join(f"{other} is {' or '.join(map(str, values))}" for other, values in others.items())
+        console.print(f"{address}: only where {wanted}")
     flow, auto = plan.base.flow, plan.base.autoencoder
     work = f"up to {auto.epochs} epochs of stage 1, {flow.steps:,} micro-steps of stage 2"
     if study.timed == "only":
@@ -131,7 +135,8 @@ class Board:
         )
         self._say(f"{_title(row)}: {text}")
 
-    def close(self, rows: Sequence[Row]) -> None:
+    def close(self, rows: Sequence[Row], n_left: int) -> None:
+        """`n_left`: trials that have not ended, by the search; of others that have no row the folder is gone."""
         self._status.stop()
         study, counts = self._plan.study, Counter(row["status"] for row in rows)
         best = best_row(rows, study)
@@ -145,9 +150,15 @@ class Board:
                 self._say(f"on the front: {_line(row, study)}")
         if text := saved(self._dir):
             self._say(text)
-        if len(rows) < self._plan.n_trials:
-            self._say(f"{self._plan.n_trials - len(rows)} trials to go: the same command with --resume continues")
+        missing = self._plan.n_trials - len(rows)
+        if n_left and missing > 0:
+            self._say(f"{amount(missing, 'trial')} to go: the same command with --resume continues")
         else:
+            if missing > 0:
+                self._say(
+                    f"{amount(missing, 'trial')} ended and left no folder in {self._dir / 'trials'}: not run again; "
+                    "another study (-o) with the same --artifacts repeats little"
+                )
             self._say(f"table: {self._dir / 'trials.parquet'}; next: scbig report {self._dir}")
 
     def _say(self, text: str) -> None:

@@ -168,7 +168,7 @@ def _assignments(path: Path) -> dict[str, Any]:
             raise UserError(f"study {path} line {node.lineno}: a study holds data only; write 'name = value'")
         try:
             fields[node.targets[0].id] = ast.literal_eval(node.value)
-        except ValueError:
+        except (ValueError, TypeError, MemoryError, RecursionError):
             raise UserError(
                 f"study {path} line {node.lineno}: a study holds data only; "
                 "write numbers, text, lists and dictionaries, no calls or names"

@@ -45,7 +45,7 @@ def _check_metrics(study: Study, where: str) -> None:
     for i, name in enumerate(names):
         known = scores if i == 0 else [*scores, *COSTS]
         if name not in known:
-            rule = "trials are chosen by validation" if i == 0 else "the second is a validation score or a cost"
+            rule = "trials are chosen by validation scores" if i == 0 else "the second is a validation score or a cost"
             raise UserError(f"{where}: metric={name!r}: {rule}; {suggest(name, known)}")
     if study.sampler == "nsga2" and len(names) == 1:
         raise UserError(f"{where}: sampler='nsga2' searches a front of two metrics; give two, or set sampler='tpe'")

@@ -23,6 +23,7 @@ from scbig_dist.artifacts import write_text
 from scbig_dist.artifacts.place import settled_root
 from scbig_dist.cluster.causes import reason
 from scbig_dist.cluster.deaths import Deaths
+from scbig_dist.cluster.folder import make_folder, require_folder
 from scbig_dist.cluster.outlook import artifact_root, kept_root, print_outlook
 from scbig_dist.cluster.plan import Plan, make_plan
 from scbig_dist.cluster.resources import (
@@ -46,7 +47,7 @@ from scbig_dist.cluster.timing import timing_task
 from scbig_dist.cluster.trial import run_trial, scoring_task
 from scbig_dist.cluster.trials import ERROR_FILE, TIMES, Row, rows_for_test, trial_dir, write_row, write_table
 from scbig_dist.config import Config
-from scbig_dist.errors import UserError
+from scbig_dist.errors import UserError, amount
 from scbig_dist.settings import flatten
 from scbig_dist.store.files import is_uri
 
@@ -85,10 +86,15 @@ def run_sweep(
     needs = _needs(plan)
     if dry_run:
         print_plan(plan, needs, None if address else [local_node()])
+        if n_ended := _n_ended(out):
+            print(f"{amount(n_ended, 'trial')} have ended in {out}" if n_ended > 1 else f"1 trial has ended in {out}")
         if study.timed != "only":
             print_outlook(plan, artifacts or artifact_root(out), estimate)
         return
     root = None if artifacts is None else settled_root(artifacts)
+    require_folder(out, "-o")
+    if root is not None and not is_uri(root):
+        require_folder(Path(root), "--artifacts")
     _check_out(out, plan, resume)
     if database.url is not None:
         open_storage(database, out).engine.dispose()  # known to answer before Ray starts, which takes seconds
@@ -99,17 +105,19 @@ def run_sweep(
         write_text(out / "ray.json", json.dumps({"dashboard": session.dashboard}))  # `scbig dashboard` joins it
         rows = write_table(out, study)
         board.open(rows, _at_once(plan, needs))
+        n_left = plan.n_trials
         try:
-            _run_trials(plan, out, needs, board)
+            n_left = _run_trials(plan, out, needs, board)
             _score_on_test(plan, out, board)
             _time_alone(plan, out, board)
         finally:
             rows = write_table(out, study)
-            board.close(rows)
+            board.close(rows, n_left)
             shutil.rmtree(out / "ray", ignore_errors=True)  # Tune's own notes, of no use to a study that goes on
     if rows and all(row["status"] == "failed" for row in rows):
         raise UserError(
-            f"{out}: every trial failed, the last of them with {rows[-1]['error']}; see trials/*/{ERROR_FILE}"
+            f"{out}: every trial failed, the last of them with {rows[-1]['error']}; see trials/*/{ERROR_FILE}, "
+            "put it right and begin another study with -o: a trial that has failed is not tried again"
         )
 
 
@@ -153,6 +161,8 @@ def _check_out(out: Path, plan: Plan, resume: bool) -> None:
             f"{out}: begun by another version (schema {schema_of(begun)}, this one writes {STUDY_SCHEMA}); "
             "go on with that version, or begin another study with -o"
         )
+    if plan.n_trials < (n_ended := _n_ended(out)):
+        raise UserError(f"{out}: {n_ended} trials have ended there; name as many or more, not {plan.n_trials}")
     before, now = _flat(begun), _flat(plan.record())
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key.split(".")[0] not in UNLIKE]
     if changed:
@@ -163,6 +173,10 @@ def _check_out(out: Path, plan: Plan, resume: bool) -> None:
         )
 
 
+def _n_ended(out: Path) -> int:
+    return len(list((out / "trials").glob("*/trial.json")))
+
+
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     return {key.removeprefix("config."): value for key, value in flatten(record).items()}
 
@@ -170,7 +184,7 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _claimed(out: Path, plan: Plan, root: str | None, database: Storage) -> Iterator[None]:
     """The study's directory, for one sweep at a time."""
-    (out / "trials").mkdir(parents=True, exist_ok=True)
+    make_folder(out / "trials", "-o")
     with open(out / ".lock", "w") as lock:
         try:
             fcntl.flock(
@@ -190,14 +204,16 @@ class _Silence(TrialProgressCallback):
         pass
 
 
-def _run_trials(plan: Plan, out: Path, needs: Sequence[Needs], board: Board) -> None:
+def _run_trials(plan: Plan, out: Path, needs: Sequence[Needs], board: Board) -> int:
+    """Run those that have not ended; how many are left all the same, as after Ctrl-C."""
+
     def ended(row: Row) -> None:
         board.ended(row, write_table(out, plan.study))
 
     optuna_study = open_optuna(plan, out)
     search = StudySearch(plan, out, optuna_study, ended)
     if search.n_left == 0:
-        return
+        return 0
 
     def resources(task: Mapping[str, Any]) -> PlacementGroupFactory:
         config = plan.base if task.get("config") is None else Config.model_validate_json(task["config"])
@@ -223,6 +239,7 @@ def _run_trials(plan: Plan, out: Path, needs: Sequence[Needs], board: Board) -> 
     )
     with _database_kept(out):
         tuner.fit()
+    return search.n_left
 
 
 @contextmanager

@@ -157,7 +157,10 @@ def _pictures(study: StudyFiles, question: Question, best: str | None) -> list[B
             blocks.append(Picture("cost", picture, f"{column} against what a trial cost. Finished trials."))
     curves = figures.learning_curves(study.runs, column, best)
     if curves is not None:
-        blocks.append(Picture("learning_curves", curves, f"{column} during training, a line per trial, stopped ones included."))  # fmt: skip
+        several = "seeds" in study.trials and study.trials["seeds"].fillna(1).max() > 1
+        about = f"{column} during training, a line per trial{' (its first seed)' if several else ''}, stopped ones included; of "
+        about += "evaluate.n_val_cells predicted cells per condition, where the table's scores are of evaluate.n_cells."
+        blocks.append(Picture("learning_curves", curves, about))
     return blocks
 
 

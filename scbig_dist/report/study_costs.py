@@ -66,7 +66,8 @@ def repeats_blocks(study: StudyFiles, axes: list[str]) -> list[Block]:
     rows, labels = [], []
     for group in found:
         cells = tuple(setting(group[0].get(axis)) for axis in others)
-        labels.append(str(group[0].get("name") or "") or " + ".join(cells) or "all")
+        named = [f"{axis.split('.')[-1]}={cell}" for axis, cell in zip(others, cells, strict=True) if cell != MISSING]
+        labels.append(str(group[0].get("name") or "") or ", ".join(named) or "all")
         n = max(each.n for m in metrics if (each := spread(group, f"test_{m}")) is not None)
         rows.append((*cells, str(n), *(_spread_text(group, m) for m in metrics)))
     about = "Test scores: mean ± standard deviation over seeds (n − 1)."

@@ -16,23 +16,31 @@ from scbig_dist.report.reading import RunFiles
 from scbig_dist.report.style import COLOUR_MAP, COLOURS, FAINT, INK, MARKERS, PATCH, canvas, legend
 from scbig_dist.report.wording import UNITS, arrow, setting, with_unit
 
+MANY = 8  # settings of an axis that have a tick each
+
 
 def axis_line(trials: pd.DataFrame, axis: str, columns: list[str]) -> Figure:
-    """One panel per column of `columns` against the axis; trials that share a setting are averaged, each shown."""
+    """One panel per column of `columns` against the axis; trials that share a listed setting are averaged."""
     figure, panels = canvas(3.6 * len(columns) + 0.4, 3.1, len(columns))
     numeric, log = _scale(trials[axis])
+    # Settings that a search has drawn: no tick has room for them, and a line through all of them says nothing.
+    drawn = numeric and (trials[axis].nunique() > MANY or any(len(setting(v)) > 7 for v in _levels(trials[axis])))
     for panel, column, colour in zip(panels, columns, COLOURS, strict=False):
         frame = trials[[axis, column]].dropna(subset=[column])
         levels = _levels(frame[axis])
         place = {level: (float(level) if numeric else i) for i, level in enumerate(levels)}
         x = [place[value] for value in frame[axis]]
-        mean = frame.groupby(axis)[column].mean()
-        panel.plot([place[v] for v in levels], [mean[v] for v in levels], color=colour, lw=1.5)
+        if not drawn:
+            mean = frame.groupby(axis)[column].mean()
+            panel.plot([place[v] for v in levels], [mean[v] for v in levels], color=colour, lw=1.5)
         panel.plot(x, frame[column], "o", color=colour, ms=5, mec="white", mew=0.6)
         if log:
             panel.set_xscale("log")
-        panel.set_xticks([place[v] for v in levels], [setting(v) for v in levels], minor=False)
-        panel.minorticks_off()
+        if not drawn:
+            panel.set_xticks([place[v] for v in levels], [setting(v) for v in levels], minor=False)
+            panel.minorticks_off()
+        elif not log:
+            panel.xaxis.set_major_locator(MaxNLocator(5))
         panel.set_xlabel(axis)
         panel.set_ylabel(_label(column))
         panel.margins(x=0.08, y=0.12)
@@ -100,8 +108,9 @@ def parallel_lines(trials: pd.DataFrame, axes: list[str], column: str, best: str
     order = np.argsort(values)
     for i in order if arrow(column) == "↑" else order[::-1]:
         is_best = trials["trial"].iloc[i] == best
+        has = np.flatnonzero(np.isfinite(places[i]))  # an axis that this trial did not have is passed by
         panel.plot(
-            range(len(axes) + 1), places[i], color=COLOURS[1] if is_best else colours(norm(values[i])),
+            has, places[i, has], color=COLOURS[1] if is_best else colours(norm(values[i])),
             lw=2.6 if is_best else 1.3, alpha=0.95, zorder=3 if is_best else 2, marker="o", ms=3.5,
         )  # fmt: skip
     for i, axis in enumerate(axes):
@@ -199,7 +208,7 @@ def _scale(values: pd.Series) -> tuple[bool, bool]:
 
 
 def _positions(values: pd.Series) -> np.ndarray:
-    """Settings as heights in [0, 1]: on a log or linear scale, or by rank for words."""
+    """Settings as heights in [0, 1]: on a log or linear scale, or by rank for words; NaN where there is none."""
     numeric, log = _scale(values)
     if numeric:
         x = values.to_numpy(float)
@@ -208,4 +217,4 @@ def _positions(values: pd.Series) -> np.ndarray:
         levels = _levels(values)
         x = np.array([levels.index(v) if v in levels else np.nan for v in values], float)
     span = np.nanmax(x) - np.nanmin(x)
-    return (x - np.nanmin(x)) / span if span > 0 else np.full(len(x), 0.5)
+    return (x - np.nanmin(x)) / (span or 1.0) + (0.0 if span else 0.5)

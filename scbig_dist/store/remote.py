@@ -98,6 +98,11 @@ def open_system(uri: str) -> tuple[fs.FileSystem, str]:
     return system, root.rstrip("/")
 
 
+def _end(text: str, most: int = 120) -> str:
+    """The end of a long text, where the cause stands, from a whole word on."""
+    return text if len(text) <= most else "… " + text[-most:].partition(" ")[2]
+
+
 def _reason(text: str, error: OSError) -> str:
     """What went wrong and what to do, from what a file system says."""
     text = " ".join(text.split())
@@ -110,5 +115,5 @@ def _reason(text: str, error: OSError) -> str:
         known = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if "AWS" in text else "the credentials of the cloud"
         return f"access is refused ({text[:120]}); set {known} on every node"
     if any(word in text for word in ("NETWORK_CONNECTION", "CURL", "curlCode", "UNAVAILABLE")):
-        return f"the file system does not answer, or stopped ({text[-120:]}); try again: what was copied stays"
+        return f"the file system does not answer, or stopped ({_end(text)}); try again: what was copied stays"
     return f"{os.strerror(error.errno) if error.errno else 'not readable'} ({text[:150]})"
