@@ -8,7 +8,6 @@ from scbig_dist.cluster.axes import Range, existing, exists, parents_first
 from scbig_dist.cluster.objectives import BUDGETS, CHECKPOINTS, COSTS
 from scbig_dist.errors import UserError, suggest
 from scbig_dist.metrics.summary import METRICS
-from scbig_dist.train.flow_stage import FlowStage
 
 if TYPE_CHECKING:
     from scbig_dist.cluster.study import Study
@@ -55,6 +54,8 @@ def _check_metrics(study: Study, where: str) -> None:
         raise UserError(
             f"{where}: stopping with two metrics: which of two trials is behind is not defined; name one metric, or leave stopping out"
         )
+    from scbig_dist.train.flow_stage import FlowStage  # brings torch and its compiler, seconds that no other rule needs
+
     if names[0] not in FlowStage.check_names:
         reported = " or ".join(name for name in FlowStage.check_names if name.startswith("val_"))
         raise UserError(
