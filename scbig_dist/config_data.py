@@ -100,6 +100,6 @@ class PriorsConfig(Section):
     gene_embedding: str | None = "pca"
     """Vectors of genes for clustering and tokens: a file (.npz, .csv, .tsv, .pt, .h5ad), or a stand-in: `pca` (loadings of training cells), `spectral` (of the PPI graph), `pathways` (of membership in priors.pathways), `random`. Null: none."""
     target_embedding: str | None = None
-    """Vectors of perturbation targets: a file, or a stand-in: `spectral` (of the PPI graph), `pathways` (of membership in priors.pathways), `relations` (both side by side, as far as their files are given), `random`. Null: `spectral` where a PPI is given, else learned vectors alone."""
+    """Vectors of perturbation targets: a file, or a stand-in: `spectral` (of the PPI graph), `pathways` (of membership in priors.pathways), `relations` (both side by side, or the one whose file is given), `random`. Null: `spectral` where a PPI is given, else learned vectors alone."""
     embedding_dim: int = Field(default=64, ge=1)
     """Width of the built-in stand-ins."""

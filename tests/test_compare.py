@@ -209,6 +209,8 @@ def test_compare_rejects_wrong_options(runs, tmp_path):
             command(runs[:2], **options)
     with pytest.raises(UserError, match="one run; name another"):
         command(runs[:1])
+    with pytest.raises(UserError, match="a: named twice; a run is compared with others"):
+        command([*runs[:2], runs[0].parent / "." / runs[0].name])
     twin = write_scored(tmp_path / "twin", {"scBIG": BASE}, seed=1)
     with pytest.raises(UserError, match="2 runs that differ in their seeds alone"):
         command([runs[0], twin])

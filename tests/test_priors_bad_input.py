@@ -67,6 +67,7 @@ def test_train_rejects_a_prior_that_covers_nothing(monkeypatch, capsys, tmp_path
             {"priors.gene_embedding": "relations"},
             "relations: for targets alone; choices: pca, spectral, pathways, random",
         ),
+        ({"priors.target_embedding": "relations"}, "relations: made from interactions and gene sets; give priors.ppi,"),
         ({"priors.target_embedding": "pca"}, "choices: spectral, pathways, relations, random, or a file"),
     ],
 )

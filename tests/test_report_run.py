@@ -99,6 +99,12 @@ def test_report_rejects_a_folder_that_is_neither_run_nor_study(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
+def test_report_of_seeds_points_to_one_of_them(tmp_path: Path):
+    (tmp_path / "seeds.json").write_text("{}")
+    with pytest.raises(UserError, match=rf"{tmp_path}: runs of several seeds; report one of them, e.g. .*/seed-0, or"):
+        write_report(tmp_path)
+
+
 def test_report_rejects_a_missing_folder_and_a_file(tmp_path: Path):
     with pytest.raises(UserError, match="no such folder"):
         write_report(tmp_path / "absent")
@@ -163,6 +169,7 @@ def test_numbers_read_well():
     assert (score(0.84961, "pearson_delta"), score(3.92, "l2"), score(None, "mse")) == ("0.8496", "3.92", "–")
     assert (signed(-0.01, "acc"), signed(0.5, "l2")) == ("−0.0100", "+0.50")
     assert (score(-1e-9, "mse"), signed(-1e-9, "mse")) == ("0.0000", "+0.0000")
+    assert [score(x, "mse") for x in (0.0012346, 0.05, 0.25, 4.5)] == ["0.001235", "0.05000", "0.2500", "4.5000"]
     assert [duration(x) for x in (3.2, 47, 185, 7800, None)] == ["3.2 s", "47 s", "3 min 05 s", "2 h 10 min", "–"]
 
 

@@ -177,7 +177,12 @@ def test_split_file_across_contexts(tmp_path):
     """A perturbation that is trained on in one context is new in another only where that is the question."""
     conditions, path = screen(["a", "b"], contexts=("x", "y")), tmp_path / "mine.json"
     path.write_text('{"train": ["x/a"], "test": ["y/a"]}')
-    with pytest.raises(UserError, match=r"in both 'test' and 'train'; keep one, or write \"kind\": \"transfer\""):
+    with pytest.raises(
+        UserError, match=r"'y/a' is in 'test' and, in another context, in 'train'; keep one, or write \"kind\": "
+    ):
+        read_split(path, conditions)
+    path.write_text('{"train": ["x/a"], "test": ["x/a"]}')
+    with pytest.raises(UserError, match=r"'x/a' is in both 'test' and 'train'; keep one$"):
         read_split(path, conditions)
     path.write_text('{"kind": "transfer", "train": ["x/a"], "test": ["y/a"]}')
     assert read_split(path, conditions).sizes == {"train": 1, "val": 0, "test": 1, "unused": 2}
@@ -221,7 +226,7 @@ def test_condition_that_is_not_there_stands_beside_the_nearest(tmp_path):
 
 def test_check_split_finds_a_reverse_spelling_in_another_context():
     split = Split("additive", 0, (Condition("x", "B+A"),), (), (Condition("y", "A+B"),))
-    with pytest.raises(UserError, match=r"'y/A\+B' is in both 'test' and 'train'"):
+    with pytest.raises(UserError, match=r"'y/A\+B' is in 'test' and, in another context, in 'train'"):
         check_split(split)
     check_split(replace(split, kind="transfer"))
 

@@ -64,7 +64,9 @@ def read_entries(paths: Sequence[Path], baselines: Sequence[str], part: str) -> 
     evaluated, or where two entries were tested on other cells or conditions.
     """
     groups: list[tuple[str, list[Run]]] = []
-    for path in paths:
+    for n, path in enumerate(paths):
+        if path.resolve() in {other.resolve() for other in paths[:n]}:
+            raise UserError(f"{path}: named twice; a run is compared with others")
         runs = [_read(each, part) for each in _runs_of(path)]
         same = next((group for _, group in groups if _one_group([*group, *runs])), None)
         if same is None:

@@ -20,7 +20,7 @@ LOOK = {  # colour, line, marker: any one of them is enough
     "predicted": (COLOURS[1], "--", MARKERS[2]),
 }
 MASSES = (0.9, 0.5)  # of the cells within a contour
-GRID = 90
+GRID = 120
 
 
 def attention_figure(shift: np.ndarray, modules: pd.DataFrame) -> Figure:
@@ -84,20 +84,24 @@ def plane_figure(points: pd.DataFrame, axes: tuple[str, str], labels: tuple[str,
     panels_of = [pair for pair in panels_of if set(pair) <= set(kinds)]
     figure, panels = canvas(3.5 * len(panels_of) + 0.4, 3.7, len(panels_of))
     span = [(points[axis].quantile(0.002), points[axis].quantile(0.998)) for axis in axes]
+    limits = [(low - 0.08 * (high - low), high + 0.08 * (high - low)) for low, high in span]
     for panel, pair in zip(panels, panels_of, strict=True):
         for kind in pair:
             cloud = points.loc[points["cells"] == kind, list(axes)].to_numpy(float)
             colour, _, marker = LOOK[kind]
             panel.plot(*cloud.T, marker, color=colour, ms=2.2, mew=0, alpha=0.3, rasterized=True)
-            _contours(panel, cloud, kind, span)
+            for drawn in _contours(panel, cloud, kind, span):  # wider than the cells where they lie apart
+                limits = [
+                    (min(low, v.min()), max(high, v.max())) for (low, high), v in zip(limits, drawn.T, strict=True)
+                ]
         lines = [
             Line2D([], [], color=LOOK[k][0], ls=LOOK[k][1], marker=LOOK[k][2], ms=4, label=f"{k} cells") for k in pair
         ]
         legend(panel, handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-        across, up = ((low - 0.08 * (high - low), high + 0.08 * (high - low)) for low, high in span)
-        panel.set_xlim(across)
-        panel.set_ylim(up)
         panel.set_xlabel(labels[0])
+    for panel in panels:
+        panel.set_xlim(limits[0])
+        panel.set_ylim(limits[1])
     panels[0].set_ylabel(labels[1])
     return figure
 
@@ -133,15 +137,18 @@ def _rows(panel: Axes, names: list[str]) -> None:
         legend(panel, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
-def _contours(panel: Axes, cloud: np.ndarray, kind: str, span: list[tuple[float, float]]) -> None:
-    """Kernel density; none for a cloud without extent, whose points speak for themselves."""
+def _contours(panel: Axes, cloud: np.ndarray, kind: str, span: list[tuple[float, float]]) -> list[np.ndarray]:
+    """Kernel density; none for a cloud without extent, whose points speak for themselves. The lines' (vertex, 2) places."""
     if len(cloud) < 5 or np.linalg.matrix_rank(cloud - cloud.mean(0)) < 2:
-        return
+        return []
     density = gaussian_kde(cloud.T)
-    x, y = (np.linspace(low - 0.1 * (high - low), high + 0.1 * (high - low), GRID) for low, high in span)
+    x, y = (np.linspace(low - 0.3 * (high - low), high + 0.3 * (high - low), GRID) for low, high in span)
     height = density(np.stack([each.ravel() for each in np.meshgrid(x, y)])).reshape(GRID, GRID)
     levels = np.quantile(density(cloud.T), [1 - mass for mass in MASSES])
-    if levels[0] < levels[1]:
-        panel.contour(
-            x, y, height, levels=levels, colors=LOOK[kind][0], linestyles=LOOK[kind][1], linewidths=(1.1, 1.9)
-        )
+    if levels[0] >= levels[1]:
+        return []
+    lines = panel.contour(
+        x, y, height, levels=levels, colors=LOOK[kind][0], linestyles=LOOK[kind][1], linewidths=(1.1, 1.9)
+    )
+    drawn = [np.asarray(path.vertices, dtype=float) for path in lines.get_paths()]
+    return [each for each in drawn if len(each)]

@@ -66,12 +66,13 @@ def modules_table(modules: pd.DataFrame, short: bool = False) -> Table:
             known = not is_missing(row["q"])
             cells.append(f"{row['q']:.0e}" if known else MISSING)
             cells.append(f"{row['overlap']:.0f} of {row['term_size']:.0f}" if known else MISSING)
-            cells.append(shorten(row["top_term"], 60) if known and row["q"] < SIGNIFICANT else MISSING)
+            name = shorten(row["top_term"], 60) if known else MISSING
+            cells.append(name if not known or row["q"] < SIGNIFICANT else f"({name})")
         rows.append(tuple(cells))
     more = f"The first {MOST_ROWS} of {len(modules)}. " if len(modules) > MOST_ROWS else ""
     caption = f"{more}z: against random modules of the same size."
     caption += (
-        f" Gene set: the most significant one, {MISSING} where q is {SIGNIFICANT:g} or more." if with_terms else ""
+        f" Gene set: the most significant one, in brackets where q is {SIGNIFICANT:g} or more." if with_terms else ""
     )
     return Table(tuple(columns), tuple(rows), frozenset(columns[1:-1] if with_terms else columns[1:]), caption)
 

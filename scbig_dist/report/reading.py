@@ -71,6 +71,11 @@ def kind_of(path: Path) -> str:
         return "study"
     if any((path / name).exists() for name in ("config.yaml", "run.json", "scores.json")):
         return "run"
+    if (path / "seeds.json").is_file():
+        raise UserError(
+            f"report {path}: runs of several seeds; report one of them, e.g. {path}/seed-0, or lay all beside others with "
+            "'scbig compare'"
+        )
     raise UserError(
         f"report {path}: neither a run (no config.yaml) nor a study (no study.yaml); 'scbig train' or 'scbig sweep' writes one"
     )

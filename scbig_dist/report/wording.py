@@ -56,10 +56,12 @@ def setting(value: Any) -> str:
 
 
 def score(value: Any, metric: str) -> str:
-    """A metric with the digits its published table has: four, and two for distances."""
+    """A metric with the digits its published table has: four, and two for distances; of a small error four that count."""
     if is_missing(value) or not math.isfinite(float(value)):
         return MISSING
     digits = 2 if metric in {"l2", "e_dist", "wasserstein", "wasserstein_exact"} else 4
+    if metric in {"mse", "mae"} and 1e-7 < abs(float(value)) < 0.1:
+        digits = min(3 - math.floor(math.log10(abs(float(value)))), 7)
     return f"{float(value):z.{digits}f}".replace("-", "−")
 
 

@@ -52,10 +52,17 @@ def check_split(split: Split, where: str = "split") -> None:
 
     held_out = {"train": keys(split.train), "val": keys(split.val), "test": keys(split.test)}
     for first, second in (("test", "train"), ("test", "val"), ("val", "train")):
+        _refuse(
+            where,
+            set(getattr(split, first)) & set(getattr(split, second)),
+            f"in both '{first}' and '{second}'",
+            "keep one",
+        )
         shared = held_out[first].keys() & held_out[second].keys()
         apart = not by_context and any(held_out[first][k].context != held_out[second][k].context for k in shared)
         remedy = 'keep one, or write "kind": "transfer" if another context is the test' if apart else "keep one"
-        _refuse(where, (held_out[first][key] for key in shared), f"in both '{first}' and '{second}'", remedy)
+        why = f"in '{first}' and, in another context, in '{second}'" if apart else f"in both '{first}' and '{second}'"
+        _refuse(where, (held_out[first][key] for key in shared), why, remedy)
     _check_parts(split, where, held_out["train"].keys() | held_out["val"].keys(), keys)
     seen = trained_targets(split.train)
     if split.kind == "holdout":

@@ -94,6 +94,10 @@ def target_vectors(experiment: Experiment, notes: list[str]) -> tuple[Tensor | N
     config, targets = experiment.config, experiment.targets
     unseen = unseen_targets(experiment)
     learned_only = config.flow.target_embedding == "learned"
+    if config.priors.target_embedding == "relations" and not learned_only and not source_names(config.priors):
+        raise UserError(
+            "priors.target_embedding=relations: made from interactions and gene sets; give priors.ppi, priors.pathways or both a file"
+        )
     if not source_names(config.priors) or learned_only:
         if unseen:
             cause = (
