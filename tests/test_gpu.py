@@ -61,8 +61,8 @@ def gradients(model: ScBIG, stage: str, batch: Any) -> dict[str, Tensor]:
     model.zero_grad(set_to_none=True)
     total = model.loss(stage, batch).total
     total.backward()
-    found = {name: p.grad.cpu() for name, p in model.named_parameters() if p.grad is not None}
-    return found | {"the loss": total.detach().cpu()}
+    found = {name: p.grad.cpu().clone() for name, p in model.named_parameters() if p.grad is not None}
+    return found | {"the loss": total.detach().cpu().clone()}
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,9 @@ def test_training_ends_where_the_cpu_ends(store, tmp_path, precision, learns):
     for name in ("gpu", "cpu"):
         lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         scores[name] = next(line["val_mse"] for line in reversed(lines) if "val_mse" in line)
-    assert scores["gpu"] == pytest.approx(scores["cpu"], rel=0.1)
+    # Of an encoder that learns another seed alone moves it by a tenth, and rounding makes it another one.
+    spread = 0.2 if learns and precision == "bfloat16" else 0.1
+    assert scores["gpu"] == pytest.approx(scores["cpu"], rel=spread)
     predictor = load_predictor(tmp_path / "gpu")
     assert np.isfinite(predictor.predict(predictor.split.test[0], 40, seed=1)).all()
 
