@@ -19,6 +19,7 @@ from scbig_dist.cluster.study import read_study
 from scbig_dist.cluster.trials import make_row, read_rows, rows_for_test, write_row, write_table
 from scbig_dist.cluster.tune import run_sweep
 from scbig_dist.errors import UserError
+from scbig_dist.store.reader import open_store
 
 STUDIES = Path(__file__).resolve().parents[1] / "tune"
 
@@ -103,6 +104,15 @@ def test_every_study_file_reads_at_every_scale(name):
         ({"axes": {"flow.lr": [1e-3]}, "stopping": {"rule": "asha", "grace": 4000}}, "stopping.grace=4000"),
         ({"axes": {"flow.lr": [1e-3]}, "fixed": {"split.n_val": 0}}, "split.n_val=0"),
         ({"axes": {"flow.lr": [1e-3]}, "fixed": {"split.n_test": 999}}, "split.n_test=999"),
+        ({"axes": {"flow.lr": [1e-3, 2e-3, 1e-3]}}, "axis 'flow.lr' lists 0.001 twice"),
+        (
+            {"axes": {"flow.lr": [1e-3]}, "fixed": {"priors.target_embedding": "pathways"}},
+            "give priors.pathways a file",
+        ),
+        (
+            {"axes": {"flow.lr": [1e-3]}, "fixed": {"split.kind": "holdout"}},
+            "of validation or test and of no training condition",
+        ),
         ({"axes": {"flow.lr": [1e-3]}, "sampler": "grd"}, "sampler='grd': did you mean 'grid'?"),
         ({"axes": {"flow.lr": [1e-3]}, "n_trials": "many"}, "n_trials='many': should be a whole number"),
         ({"axes": {"flow.lr": [1e-3]}, "seeds": 0}, "seeds=0: should be 1 or more"),
@@ -256,3 +266,11 @@ def test_resume_of_what_is_no_study_is_refused(tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2 and not (tmp_path / "typo").exists()
+
+
+def test_a_split_file_without_validation_leaves_nothing_to_choose_by(tmp_path, store):
+    names = [condition.name for condition in open_store(store).conditions if not condition.is_control]
+    (tmp_path / "mine.json").write_text(json.dumps({"train": names[1:], "test": names[:1]}))
+    path = write_study(tmp_path / "s.py", axes={"flow.lr": [1e-3]}, fixed={"split.file": str(tmp_path / "mine.json")})
+    with pytest.raises(UserError, match=r"mine\.json has no validation conditions.*; name some under 'val'"):
+        plan_of(path, store)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scbig_dist.metrics.summary import METRICS, best, number, summarise
+from scbig_dist.metrics.summary import METRICS, best, number, summarise, under_halves
 
 
 def test_mean_leaves_undefined_out_and_counts_it():
@@ -28,3 +28,11 @@ def test_what_rounds_to_zero_has_no_sign():
 
 def test_metrics_carry_the_published_names():
     assert METRICS[:9] == ("pearson_delta", "pearson_delta_de", "acc", "acc_de", "des", "pds", "l2", "mse", "mae")
+
+
+def test_a_wasserstein_distance_below_the_halves_is_noticed():
+    halves = {"wasserstein": 6.0, "e_dist": 0.0}
+    assert under_halves({"model": {"wasserstein": 5.9}, "halves": halves}, "halves")
+    assert not under_halves({"model": {"wasserstein": 6.1, "e_dist": -0.1}, "halves": halves}, "halves")
+    assert not under_halves({"model": {"wasserstein": None}, "halves": halves}, "halves")
+    assert not under_halves({"model": {"wasserstein": 1.0}}, "halves")

@@ -82,7 +82,9 @@ def _meta(run: Path) -> dict[str, Any]:
 
 def _print(scores: dict[str, dict[str, float | None]], meta: dict[str, Any]) -> None:
     from scbig_dist.evaluate import LATENT_CEILING, print_intervals, print_scores
+    from scbig_dist.evaluate.references import CEILING
     from scbig_dist.metrics.profiles import MIN_SIGNIFICANT
+    from scbig_dist.metrics.summary import under_halves
 
     n_test, model = meta["n_conditions"]["test"], meta["model"]
     ceiling = {} if meta["latent_ceiling"] is None else {LATENT_CEILING: meta["latent_ceiling"]}
@@ -100,6 +102,10 @@ def _print(scores: dict[str, dict[str, float | None]], meta: dict[str, Any]) -> 
     if any(k < n for counts, n in tables for row in counts.values() for k in row.values()):
         console.print(
             "note: x (7 of 10) is a mean over the 7 conditions that have a value; it is no rival of means over all 10"
+        )
+    if under_halves(scores, CEILING):
+        console.print(
+            "note: Wasserstein distances grow as cells get fewer, and the noise ceiling compares halves: it is none of theirs"
         )
     if n_few := meta["de"]["n_few"]:
         console.print(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,13 @@ from scbig_dist.cluster.study import Study
 from scbig_dist.cluster.study_schema import STUDY_SCHEMA
 from scbig_dist.config import Config
 from scbig_dist.errors import UserError
+from scbig_dist.screen.splits import Split
 from scbig_dist.settings import addresses, flatten, load_config, read_values, suggest_address, with_values
 from scbig_dist.store.reader import Store
+from scbig_dist.train.baseline_inputs import SEES_TARGETS
 from scbig_dist.train.experiment import STAND_INS, divide, open_config_store, settle
 from scbig_dist.train.prior_files import check_prior_files
+from scbig_dist.train.target_vectors import require_sources
 
 FILES = (
     "store", "split.file", "grc.feedback",
@@ -110,9 +113,22 @@ def make_plan(study: Study, path: Path, overrides: Mapping[str, Any]) -> Plan:
     plan = Plan(study, base, tuple(points), n_trials, store.key)
     configs = [plan.config(point.values) for point in points] or [base]
     check_prior_files([base, *configs], store)
-    for config in {config.split.model_dump_json(): config for config in configs}.values():
-        divide(store, config)
+    _check_splits(configs, store, where)
     return plan
+
+
+def _check_splits(configs: Sequence[Config], store: Store, where: str) -> None:
+    """Refuse a split that leaves nothing to choose by, and one with targets of which a trial would know nothing."""
+    splits: dict[str, Split] = {}
+    for config in configs:
+        asked = config.split.model_dump_json()
+        split = splits[asked] = splits.get(asked) or divide(store, config)
+        if not split.val:
+            raise UserError(
+                f"{where}: split.file={config.split.file} has no validation conditions, so nothing to choose trials by; name some under 'val'"
+            )
+        if config.model.name == "scbig" or config.model.name in SEES_TARGETS:
+            require_sources(config, split)
 
 
 def _completed(study: Study, base: Config, store: Store) -> Study:

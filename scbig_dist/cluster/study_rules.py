@@ -75,6 +75,9 @@ def _check_axis(study: Study, address: str, axis: Any, where: str) -> None:
             )
     elif not axis:
         raise UserError(f"{where}: axes.{address} is an empty list; give its values")
+    else:
+        for twice in (value for n, value in enumerate(axis) if value in axis[:n]):
+            raise UserError(f"{where}: axis '{address}' lists {twice!r} twice; name each value once")
 
 
 def _check_conditions(study: Study, where: str) -> None:

@@ -77,3 +77,14 @@ def header_of(metric: str) -> str:
 def number(value: float | None, metric: str) -> str:
     """A score as tables show it, '–' where it is undefined; what rounds to zero has no sign."""
     return "–" if value is None or math.isnan(value) else f"{value * SCALE.get(metric, (1, ''))[0]:z.3f}"
+
+
+def under_halves(scores: Mapping[str, Mapping[str, float | None]], ceiling: str) -> bool:
+    """Whether a method's Wasserstein distance is below the noise ceiling's: that says nothing of the method.
+
+    The ceiling compares halves of the true cells, and these distances grow as cells get fewer.
+    """
+    names = ("wasserstein", "wasserstein_exact")
+    limits = {name: value for name in names if (value := scores.get(ceiling, {}).get(name)) is not None}
+    pairs = [(row.get(name), limit) for row in scores.values() for name, limit in limits.items()]
+    return any(value is not None and value < limit for value, limit in pairs)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from scbig_dist.metrics.summary import METRICS, best, counted
+from scbig_dist.metrics.summary import METRICS, best, counted, under_halves
 from scbig_dist.report.document import Table
 from scbig_dist.report.printed import COSTS, INTERVAL
 from scbig_dist.report.published import DEVIATIONS, Comparison
@@ -148,6 +148,8 @@ def scores_table(
         caption += (
             " x (7 of 10): a mean over the 7 conditions that have a value, which competes with no mean over all 10."
         )
+    if under_halves(scores, CEILING):
+        caption += " Wasserstein distances grow as cells get fewer, and the noise ceiling compares halves: it is none of theirs."
     return Table(columns, tuple(map(tuple, rows)), frozenset(columns[1:]), caption, strong)
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from scbig_dist.config import Config
 from scbig_dist.config_data import PriorsConfig
-from scbig_dist.errors import UserError
+from scbig_dist.errors import UserError, amount, listed
 from scbig_dist.screen.embeddings import Embedding, random_embedding, read_embedding, side_by_side
 from scbig_dist.screen.pathway_vectors import pathway_embedding
 from scbig_dist.screen.pathways import read_pathways
 from scbig_dist.screen.ppi import PPI, read_ppi
+from scbig_dist.screen.splits import Split
 from scbig_dist.train.experiment import STAND_INS, Experiment
 from scbig_dist.train.prior_files import require_cover
 
@@ -35,13 +37,19 @@ def stand_in(name: str, experiment: Experiment, address: str) -> Embedding:
         raise UserError(f"{address}=relations: for targets alone; choices: pca, spectral, pathways, random, or a file")
     if name == "random":
         return random_embedding(sorted({*experiment.genes, *experiment.targets}), priors.embedding_dim, seed)
+    _require_file(name, priors, address)
     if name == "pathways":
-        if priors.pathways is None:
-            raise UserError(f"{address}=pathways: this stand-in is made from gene sets; give priors.pathways a file")
+        assert priors.pathways is not None
         return _by_pathways(priors.pathways, _stamp(priors.pathways), priors.embedding_dim, seed)
-    if priors.ppi is None:
-        raise UserError(f"{address}=spectral: the spectral stand-in is made from interactions; give priors.ppi a file")
+    assert priors.ppi is not None
     return _spectral(priors.ppi, priors.ppi_threshold, _stamp(priors.ppi), priors.embedding_dim, seed)
+
+
+def _require_file(name: str, priors: PriorsConfig, address: str) -> None:
+    if name == "pathways" and priors.pathways is None:
+        raise UserError(f"{address}=pathways: this stand-in is made from gene sets; give priors.pathways a file")
+    if name == "spectral" and priors.ppi is None:
+        raise UserError(f"{address}=spectral: the spectral stand-in is made from interactions; give priors.ppi a file")
 
 
 # A process that trains one trial after the other reads the network once: it takes as long as many steps.
@@ -74,6 +82,28 @@ def source_names(priors: PriorsConfig) -> tuple[str, ...]:
     return tuple(name for name, file in files.items() if file is not None)
 
 
+def require_sources(config: Config, split: Split) -> None:
+    """Raise UserError where nothing can be known of targets that training lacks, or a stand-in has no file."""
+    names, learned_only = source_names(config.priors), config.flow.target_embedding == "learned"
+    if config.priors.target_embedding == "relations" and not names and not learned_only:
+        raise UserError(
+            "priors.target_embedding=relations: made from interactions and gene sets; give priors.ppi, priors.pathways or both a file"
+        )
+    unseen = unseen_targets(split)
+    if unseen and (learned_only or not names):
+        cause = (
+            "flow.target_embedding=learned"
+            if learned_only
+            else "there is neither priors.target_embedding nor priors.ppi"
+        )
+        raise UserError(
+            f"{amount(len(unseen), 'target')} of validation or test and of no training condition ({listed(unseen, 3)}), and "
+            f"{cause}: nothing is known of them; give priors.target_embedding or priors.ppi, or use split.kind=additive"
+        )
+    for name in () if learned_only else names:
+        _require_file(name, config.priors, "priors.target_embedding")
+
+
 def target_source(experiment: Experiment) -> Embedding | None:
     """Vectors of targets, of the screen and beyond it; None where learned vectors are all there is."""
     names = source_names(experiment.config.priors)
@@ -92,23 +122,9 @@ def target_source(experiment: Experiment) -> Embedding | None:
 def target_vectors(experiment: Experiment, notes: list[str]) -> tuple[Tensor | None, Tensor]:
     """(target, e) vectors of the vocabulary and which targets have one."""
     config, targets = experiment.config, experiment.targets
-    unseen = unseen_targets(experiment)
-    learned_only = config.flow.target_embedding == "learned"
-    if config.priors.target_embedding == "relations" and not learned_only and not source_names(config.priors):
-        raise UserError(
-            "priors.target_embedding=relations: made from interactions and gene sets; give priors.ppi, priors.pathways or both a file"
-        )
+    require_sources(config, experiment.split)
+    unseen, learned_only = unseen_targets(experiment.split), config.flow.target_embedding == "learned"
     if not source_names(config.priors) or learned_only:
-        if unseen:
-            cause = (
-                "flow.target_embedding=learned"
-                if learned_only
-                else "there is neither priors.target_embedding nor priors.ppi"
-            )
-            raise UserError(
-                f"{len(unseen)} targets are in validation or test but not in training ({', '.join(unseen[:3])}, …) and "
-                f"{cause}: nothing is known of them; give priors.target_embedding or priors.ppi, or use split.kind=additive"
-            )
         if not learned_only:
             notes.append("target embedding: learned vectors alone (no priors.target_embedding, no priors.ppi)")
         return None, torch.zeros(len(targets), dtype=torch.bool)
@@ -127,7 +143,7 @@ def target_vectors(experiment: Experiment, notes: list[str]) -> tuple[Tensor | N
     return torch.from_numpy(look.vectors), torch.from_numpy(look.found)
 
 
-def unseen_targets(experiment: Experiment) -> list[str]:
-    split = experiment.split
+def unseen_targets(split: Split) -> list[str]:
+    """Of validation and test conditions, those of no training condition."""
     seen = {target for condition in split.train for target in condition.targets}
     return sorted({t for condition in (*split.val, *split.test) for t in condition.targets} - seen)
