@@ -47,7 +47,10 @@ def test_a_split_is_printed_written_edited_and_looked_at_again(monkeypatch, caps
 def test_without_an_output_nothing_is_written(monkeypatch, capsys, tmp_path, store):
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, store, *SMALL) == 0
-    assert "additive split" in capsys.readouterr().out and not list(tmp_path.iterdir())
+    text = capsys.readouterr().out
+    assert "additive split" in text and "no validation" not in text and not list(tmp_path.iterdir())
+    assert run(monkeypatch, store, "--set", "split.n_test=2", "--set", "split.n_val=0") == 0
+    assert "no validation conditions: a training keeps its last update" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 No pretrained vectors come with this project: the points are stand-ins, and named so. `--scale files` has the paper's,
 from files of yours in `vectors/`. One file alone: `--set priors.target_embedding=esm2.npz` changes the points of genes,
-and the other way round, but not the points that name it. Needs priors.ppi.
+and the other way round, but not the points that name it. Needs priors.ppi; the stand-in `relations` is of gene sets
+too where priors.pathways gives some.
 """
 
 base = "../configs/norman_additive.yaml"
@@ -12,6 +13,7 @@ points = {
     "genes: stand-in random": {"priors.gene_embedding": "random"},
     "genes: none": {"priors.gene_embedding": None},
     "targets: stand-in spectral": {"priors.target_embedding": "spectral", "flow.target_embedding": "frozen"},
+    "targets: stand-in relations": {"priors.target_embedding": "relations", "flow.target_embedding": "frozen"},
     "targets: stand-in random": {"priors.target_embedding": "random", "flow.target_embedding": "frozen"},
     "targets: learned alone": {"flow.target_embedding": "learned"},
 }

@@ -103,7 +103,11 @@ def _facts(division: Split) -> list[str]:
         if some:
             lines.append(f"{name.strip()}, for example: {', '.join(condition.name for condition in some)}")
     lines.append(f"{len(seen)} targets occur in training")
+    if not division.val:
+        lines.append("no validation conditions: a training keeps its last update, and a sweep has nothing to choose by")
     for name, members in (("validation", division.val), ("test", division.test)):
+        if not members:
+            continue
         unseen = sorted(trained_targets(members) - seen)
         lines.append(f"{name}: {len(unseen)} targets never in training" + (f": {listed(unseen)}" if unseen else ""))
     if outside := [name for name, _ in list(_groups(division))[3:] if not name.startswith(" ")]:
